@@ -1,4 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
+// A request is one future down to its origin's connection, which the compiler looks through.
+#![recursion_limit = "256"]
 
 // The rooms, in the order in which a request visits them.
 pub mod listen;
@@ -19,6 +21,8 @@ pub mod region;
 pub mod tier;
 
 pub mod origin;
+
+pub mod acme;
 
 pub mod deliver;
 
@@ -46,3 +50,4 @@ pub mod cli;
 pub mod cloudfront;
 pub mod config;
 pub mod control;
+pub mod supervisor;

@@ -4,6 +4,7 @@
 //! Pure: a borrowed head and a site go in, a `Routed` or a `Refusal` comes out.
 
 pub mod bucket;
+pub mod form;
 pub mod grpc;
 pub mod prepare;
 pub mod rate;
@@ -18,8 +19,11 @@ use self::rate::Buckets;
 use self::staging::Session;
 use crate::base::network::Network;
 use crate::crypto::memory::VerifiedSignatures;
+use crate::crypto::sigv4::{self, Credentials, Payload};
 use crate::crypto::url::{self, SignedRequest, TrustedKeys, Unsigned};
-use crate::distribution::behavior::{Behavior, Unauthorised, ViewerProtocol};
+use crate::distribution::behavior::{
+    Behavior, ClientInvalidation, MayReplace, Unauthorised, ViewerProtocol,
+};
 use crate::distribution::certificate::covers;
 use crate::distribution::site::{Distribution, Serving, Site};
 use crate::distribution::staging::Chosen;
@@ -155,6 +159,13 @@ pub fn route<'r>(
         && !is_same_rule(tls.rule.as_ref(), distribution.client_certificates.as_ref())
     {
         return Err(Refusal::Misdirected(Misdirection::OtherRule));
+    }
+    // Which one is spoken was chosen in the handshake, before a side is.
+    if head.version == Version::Http2
+        && head.connection.asker == Asker::Viewer
+        && !distribution.versions.has_http2()
+    {
+        return Err(Refusal::Misdirected(Misdirection::Version));
     }
     let mut session = None;
     if let Some(staging) = &distribution.staging {
@@ -353,23 +364,68 @@ pub enum Replaces {
 }
 
 /// Says whether a routed request asks to replace what is stored, and may.
-pub fn replaces(routed: &Routed<'_>) -> Replaces {
-    let Some(rule) = &routed.behavior.client_invalidation else { return Replaces::No };
+#[inline]
+pub fn replaces(routed: &Routed<'_>, now: Timestamp) -> Replaces {
+    let Some(rule) = asks_to_replace(routed) else { return Replaces::No };
+    let head = routed.head;
+    let given = head.known.get(Known::Authorization);
+    let allowed = match &rule.allow {
+        MayReplace::Anyone => true,
+        MayReplace::Token(token) => given.is_some_and(|given| token.is_borne_by(given)),
+        MayReplace::Signed(keys) => given.is_some_and(|given| is_signed(head, given, keys, now)),
+    };
+    if allowed { Replaces::Yes } else { Replaces::MayNot(rule.unauthorised) }
+}
+
+/// The same of a request that code at the edge has changed. A signature is over the request that the
+/// viewer sent: what was said of that one (`before`) stays.
+pub fn still_replaces(routed: &Routed<'_>, before: Replaces, now: Timestamp) -> Replaces {
+    match asks_to_replace(routed).map(|rule| &rule.allow) {
+        Some(MayReplace::Signed(_)) => before,
+        _ => replaces(routed, now),
+    }
+}
+
+// The rule for a request that asks to replace what is stored.
+#[inline]
+fn asks_to_replace<'r>(routed: &Routed<'r>) -> Option<&'r ClientInvalidation> {
+    let rule = routed.behavior.client_invalidation.as_ref()?;
     let head = routed.head;
     // An edge has judged its viewer already, and asks the origin itself where the viewer may
     // replace.
-    if head.connection.asker == Asker::Edge {
-        return Replaces::No;
+    if head.connection.asker == Asker::Edge || !head.known.has(Known::CacheControl) {
+        return None;
     }
-    if !head.known.has(Known::CacheControl)
-        || CacheControl::parse(head.fields.get_all("cache-control")).max_age != Some(0)
-    {
-        return Replaces::No;
-    }
-    let allowed = rule.token.as_ref().is_none_or(|token| {
-        head.known.get(Known::Authorization).is_some_and(|given| token.is_borne_by(given))
+    let asked = CacheControl::parse(head.fields.get_all("cache-control")).max_age;
+    (asked == Some(0)).then_some(rule)
+}
+
+// Whether a head is signed under one of the keys, as callers of API Gateway sign (IAM
+// authorization). No body was read yet: the signature of a request that has one must name its hash.
+#[inline(never)]
+fn is_signed(head: &RequestHead<'_>, given: &[u8], keys: &[Credentials], now: Timestamp) -> bool {
+    let claim = std::str::from_utf8(given).ok().and_then(sigv4::Claim::parse);
+    let known = claim.and_then(|claim| {
+        let key = keys.iter().find(|key| key.id == claim.id)?;
+        Some((claim, key))
     });
-    if allowed { Replaces::Yes } else { Replaces::MayNot(rule.unauthorised) }
+    let Some((claim, key)) = known else { return false };
+    let field = |name: &str| {
+        // HTTP/2 and HTTP/3 have no Host field.
+        if name == "host" {
+            return Some(head.authority.to_string());
+        }
+        let lines: Vec<String> = head
+            .fields
+            .get_all(name)
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect();
+        (!lines.is_empty()).then(|| lines.join(","))
+    };
+    let body = if has_body(head) { Payload::Unread } else { Payload::Here(b"") };
+    let target = (head.spelled, head.query);
+    let against = ("execute-api", &key.secret, now);
+    sigv4::verify_with(&claim, head.method.as_str(), target, field, body, against).is_ok()
 }
 
 /// Says whether a request purges, and may: the method PURGE with the distribution's token. `None`:

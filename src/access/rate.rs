@@ -24,13 +24,13 @@ type Table = HashMap<(u64, IpAddr), u64, foldhash::fast::RandomState>;
 
 /// The buckets, of all behaviors of a site and all addresses. Sites that follow each other share
 /// them: a reload refills none.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Buckets {
     shards: Arc<[Mutex<(Table, Table)>; SHARDS]>,
-    behaviors: Vec<BehaviorId>,
+    behaviors: Arc<[BehaviorId]>,
     /// What stands for each behavior in the tables, by its ordinal. Empty without a site: then
     /// ordinals stand for themselves.
-    numbers: Box<[u64]>,
+    numbers: Arc<[u64]>,
     /// The least number that never stood for any.
     unused: u64,
 }
@@ -57,7 +57,7 @@ impl Buckets {
     fn next(&self, behaviors: Vec<BehaviorId>) -> Self {
         let mut unused = self.unused;
         let carried = identity::carried(&behaviors, &self.behaviors);
-        let numbers: Box<[u64]> = carried
+        let numbers: Arc<[u64]> = carried
             .into_iter()
             .map(|known| match known {
                 Some(at) => self.numbers[at],
@@ -71,7 +71,7 @@ impl Buckets {
         if !self.numbers.iter().all(|number| staying.contains(number)) {
             self.keep_only(&staying);
         }
-        Self { shards: Arc::clone(&self.shards), behaviors, numbers, unused }
+        Self { shards: Arc::clone(&self.shards), behaviors: behaviors.into(), numbers, unused }
     }
 
     fn keep_only(&self, numbers: &HashSet<u64>) {

@@ -1,6 +1,7 @@
 //! Which of a distribution's two sides a viewer sees: the primary one or the one that is tried out
 //! (CloudFront's continuous deployment).
 
+use crate::base::share::Share;
 use crate::distribution::staging::{Chosen, Staging, Sticky};
 use crate::message::request::RequestHead;
 use crate::semantics::lists::trim;
@@ -30,10 +31,10 @@ pub fn choose(
             let is_it = head.fields.get_all(name.as_str()).any(|line| line == value.as_bytes());
             (is_it, None)
         }
-        Chosen::ByWeight { percent, sticky: None } => (draw(head, *percent), None),
-        Chosen::ByWeight { percent, sticky: Some(sticky) } => {
+        Chosen::ByWeight { share, sticky: None } => (draw(head, *share), None),
+        Chosen::ByWeight { share, sticky: Some(sticky) } => {
             let session = remembered(head, staging, *sticky, now).unwrap_or_else(|| Session {
-                is_staging: draw(head, *percent),
+                is_staging: draw(head, *share),
                 since: now.secs(),
                 is_news: true,
             });
@@ -43,8 +44,8 @@ pub fn choose(
 }
 
 // As good as by chance, and the same whenever one request is looked at again.
-fn draw(head: &RequestHead<'_>, percent: u8) -> bool {
-    head.id.sample(100) < u64::from(percent)
+fn draw(head: &RequestHead<'_>, share: Share) -> bool {
+    share.takes(head.id.sample(Share::ALL))
 }
 
 // `1.<since>.<last>`: the side, when it was drawn, and when the cookie was sent.
@@ -107,7 +108,7 @@ mod tests {
         let sticky = Sticky { idle: 300, most: 600 };
         let staging = |sticky| Staging {
             distribution: 1,
-            chosen: Chosen::ByWeight { percent: 10, sticky },
+            chosen: Chosen::ByWeight { share: Share::of_percent(10.0).unwrap(), sticky },
             mark: "m".into(),
         };
         let share = (0..10_000).filter(|id| judge(&staging(None), *id, None, 1000).0).count();

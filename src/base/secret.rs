@@ -32,8 +32,12 @@ impl Secret<String> {
     /// 9110 §11.1); the token is compared in constant time.
     pub fn is_borne_by(&self, authorization: &[u8]) -> bool {
         let Some((scheme, given)) = authorization.split_at_checked(7) else { return false };
-        scheme.eq_ignore_ascii_case(b"bearer ")
-            && aws_lc_rs::constant_time::verify_slices_are_equal(given, self.0.as_bytes()).is_ok()
+        scheme.eq_ignore_ascii_case(b"bearer ") && self.is_shown_by(given)
+    }
+
+    /// Says whether these octets are it, in constant time.
+    pub fn is_shown_by(&self, given: &[u8]) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(given, self.0.as_bytes()).is_ok()
     }
 
     /// Says whether an Authorization field of the scheme Basic (RFC 7617) has it for a password,
@@ -43,9 +47,7 @@ impl Secret<String> {
         let Ok(pair) = STANDARD.decode(given) else { return false };
         let Some(colon) = pair.iter().position(|octet| *octet == b':') else { return false };
         let password = &pair[colon + 1..];
-        scheme.eq_ignore_ascii_case(b"basic ")
-            && aws_lc_rs::constant_time::verify_slices_are_equal(password, self.0.as_bytes())
-                .is_ok()
+        scheme.eq_ignore_ascii_case(b"basic ") && self.is_shown_by(password)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Octets that are needed for a moment, in memory that the thread uses again.
 
-use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+
+use super::free_list::{self, FreeList};
 
 /// So many pieces are kept by each thread: a few for each request that waits for an origin.
 const SPARE: usize = 512;
@@ -11,7 +12,7 @@ const ROOM: usize = 256;
 const SPARE_OCTETS: usize = 16 << 10;
 
 thread_local! {
-    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARES: FreeList<Vec<u8>> = const { FreeList::new(SPARE) };
 }
 
 /// A vector of octets whose memory serves the next one once it is dropped.
@@ -28,8 +29,7 @@ impl Spare {
 
     /// Nothing yet, with memory that was used before where there is some.
     pub fn new() -> Self {
-        let spare = SPARES.with_borrow_mut(Vec::pop);
-        Self(spare.unwrap_or_else(|| Vec::with_capacity(ROOM)))
+        Self(free_list::take(&SPARES).unwrap_or_else(|| Vec::with_capacity(ROOM)))
     }
 }
 
@@ -60,18 +60,12 @@ impl Drop for Spare {
             return;
         }
         octets.clear();
-        // A thread that ends has no spares any more.
-        let _ = SPARES.try_with(|spares| {
-            if let Ok(mut spares) = spares.try_borrow_mut()
-                && spares.len() < SPARE
-            {
-                spares.push(octets);
-            }
-        });
+        free_list::keep(&SPARES, octets);
     }
 }
 
 /// Text that is needed for a moment, in the same kind of memory.
+#[derive(Default)]
 pub struct Text(String);
 
 impl Text {
@@ -98,7 +92,10 @@ impl Deref for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self::from_octets(Spare::of(text.as_bytes()))
+        // What is text already is not looked through again.
+        let mut own = Self::from_octets(Spare::new());
+        own.0.push_str(text);
+        own
     }
 }
 

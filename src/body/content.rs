@@ -8,18 +8,17 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 
-use super::arena::{Arena, ArenaSlot as Lies, Extent, LARGE};
+use super::arena::{Arena, Extent, LARGE};
+use super::growing::Growing;
+pub use super::whole::InFile;
+use super::whole::{BLOCK, Piece, Whole, gather, piece_at};
 use super::{BodyError, Source};
 use crate::semantics::ranges::Span;
 use crate::sync::{Mutex, OnceLock};
-
-/// Octets are copied into blocks of this size, so that what a content holds is what it accounts
-/// for.
-const BLOCK: usize = 64 * 1024;
 
 /// What one small piece costs beside its octets.
 pub const PIECE_OVERHEAD: usize = std::mem::size_of::<Piece>();
@@ -30,63 +29,21 @@ pub struct Content {
     growing: Mutex<Option<Box<Growing>>>,
 }
 
-/// Bodies up to here are kept as they are, without what it takes to share them: each reader gets a
-/// copy.
-const SMALL: usize = 4096;
-
-/// Octets that are all there. There are as many of these as of stored responses, so it is kept
-/// small.
-enum Whole {
-    Small(Box<[u8]>),
-    One(Box<Bytes>),
-    /// In one extent of the arena.
-    Mapped(Box<(Bytes, Lies)>),
-    Many(Box<[Piece]>),
-    /// In a file, and read from there each time.
-    Filed(Arc<dyn InFile>),
-}
-
-/// A body that stays in a file while it is sent; its reads may wait for a disk, so they are made
-/// outside the worker's thread.
-pub trait InFile: Send + Sync {
-    fn length(&self) -> u64;
-    /// Reads a part of it, which lies within its length.
-    fn open(self: Arc<Self>, span: Span) -> Box<dyn Source>;
-    /// Where it begins in a file, if the kernel may send this part from there as it is.
-    fn place(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)>;
-}
-
-#[derive(Clone)]
-struct Piece {
-    start: u64,
-    bytes: Bytes,
-}
-
-struct Growing {
-    block: BytesMut,
-    /// Where a large body of known length goes, as long as that works.
-    extent: Option<Extent>,
-    pieces: Vec<Piece>,
-    len: u64,
-    /// The length that framing announced.
-    announced: Option<u64>,
-    readers: Vec<Option<ArenaSlot>>,
-    writer: Option<Waker>,
-    window: Option<usize>,
-}
-
-struct ArenaSlot {
-    at: u64,
-    waker: Option<Waker>,
-    lost: bool,
-}
-
 /// What the writer should do before the next octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
     Free,
     /// No reader is left, and nothing is kept: stop.
     Nobody,
+}
+
+/// A small content whose octets are read elsewhere.
+struct Lent(Arc<Content>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        self.0.whole().unwrap_or_default()
+    }
 }
 
 impl Content {
@@ -122,7 +79,7 @@ impl Content {
         };
         let content =
             Arc::new(Self { end: OnceLock::new(), growing: Mutex::new(Some(Box::new(growing))) });
-        let writer = Writer { content: Arc::clone(&content), landed: false };
+        let writer = Writer { content: Arc::clone(&content), has_ended: false };
         (content, writer)
     }
 
@@ -131,7 +88,7 @@ impl Content {
         match self.end.get() {
             Some(Ok(Whole::Small(octets))) => Some(octets),
             Some(Ok(Whole::One(bytes))) => Some(bytes),
-            Some(Ok(Whole::Mapped(sendfile_range))) => Some(&sendfile_range.0),
+            Some(Ok(Whole::Mapped(mapped))) => Some(&mapped.0),
             _ => None,
         }
     }
@@ -142,18 +99,25 @@ impl Content {
         match self.end.get() {
             Some(Ok(Whole::Small(octets))) => octets.get(start..end).map(Bytes::copy_from_slice),
             Some(Ok(Whole::One(bytes))) => Some(bytes.slice(start..end)),
-            Some(Ok(Whole::Mapped(sendfile_range))) => Some(sendfile_range.0.slice(start..end)),
+            Some(Ok(Whole::Mapped(mapped))) => Some(mapped.0.slice(start..end)),
             _ => None,
         }
+    }
+
+    /// The same, and never copied: the content stays for as long as they do.
+    pub fn shared(self: &Arc<Self>, span: Span) -> Option<Bytes> {
+        let Some(Ok(Whole::Small(octets))) = self.end.get() else { return self.part(span) };
+        let (start, end) = (usize::try_from(span.start).ok()?, usize::try_from(span.end).ok()?);
+        octets.get(start..end)?;
+        let all = Bytes::from_owner(Lent(Arc::clone(self)));
+        Some(if end - start == all.len() { all } else { all.slice(start..end) })
     }
 
     /// Where the octets begin in a file, if the kernel may send this part from there. The range is
     /// the content's for as long as the caller holds the content.
     pub fn sendfile_range(&self, span: Span) -> Option<(BorrowedFd<'_>, u64)> {
         match self.end.get() {
-            Some(Ok(Whole::Mapped(sendfile_range))) => {
-                Some((sendfile_range.1.arena.file().as_fd(), sendfile_range.1.at))
-            }
+            Some(Ok(Whole::Mapped(mapped))) => Some((mapped.1.arena.file().as_fd(), mapped.1.at)),
             Some(Ok(Whole::Filed(body))) => body.place(span),
             _ => None,
         }
@@ -208,126 +172,10 @@ impl Content {
     }
 }
 
-impl Whole {
-    fn copied(octets: &[u8]) -> Self {
-        match octets.len() {
-            ..=SMALL => Self::Small(octets.into()),
-            _ => Self::One(Box::new(Bytes::copy_from_slice(octets))),
-        }
-    }
-
-    fn len(&self) -> u64 {
-        match self {
-            Self::Small(octets) => octets.len() as u64,
-            Self::One(bytes) => bytes.len() as u64,
-            Self::Mapped(sendfile_range) => sendfile_range.0.len() as u64,
-            Self::Many(pieces) => {
-                pieces.last().map_or(0, |last| last.start + last.bytes.len() as u64)
-            }
-            Self::Filed(body) => body.length(),
-        }
-    }
-
-    fn at(&self, at: u64) -> Option<Bytes> {
-        match self {
-            Self::Small(octets) => rest(octets, at).map(|at| Bytes::copy_from_slice(&octets[at..])),
-            Self::One(bytes) => rest(bytes, at).map(|at| bytes.slice(at..)),
-            Self::Mapped(sendfile_range) => {
-                rest(&sendfile_range.0, at).map(|at| sendfile_range.0.slice(at..))
-            }
-            Self::Many(pieces) => piece_at(pieces, at),
-            // A reader of a file has it open.
-            Self::Filed(_) => None,
-        }
-    }
-}
-
-// A position, if there is anything from it on.
-fn rest(octets: &[u8], at: u64) -> Option<usize> {
-    usize::try_from(at).ok().filter(|at| *at < octets.len())
-}
-
-fn piece_at(pieces: &[Piece], at: u64) -> Option<Bytes> {
-    let index = pieces.partition_point(|piece| piece.start <= at).checked_sub(1)?;
-    let piece = &pieces[index];
-    let offset = usize::try_from(at - piece.start).ok()?;
-    (offset < piece.bytes.len()).then(|| piece.bytes.slice(offset..))
-}
-
-impl Growing {
-    fn front(&self) -> u64 {
-        self.pieces.first().map_or(self.len, |piece| piece.start)
-    }
-
-    fn enter(&mut self, at: u64) -> usize {
-        let place = Some(ArenaSlot { at, waker: None, lost: false });
-        match self.readers.iter().position(Option::is_none) {
-            Some(free) => {
-                self.readers[free] = place;
-                free
-            }
-            None => {
-                self.readers.push(place);
-                self.readers.len() - 1
-            }
-        }
-    }
-
-    fn wake_readers(&mut self) {
-        for place in self.readers.iter_mut().flatten() {
-            if let Some(waker) = place.waker.take() {
-                waker.wake();
-            }
-        }
-    }
-
-    // In a window, drops what every reader has seen.
-    fn trim(&mut self) {
-        if self.window.is_none() {
-            return;
-        }
-        let slowest = self
-            .readers
-            .iter()
-            .flatten()
-            .filter(|p| !p.lost)
-            .map(|p| p.at)
-            .min()
-            .unwrap_or(self.len);
-        let seen =
-            self.pieces.partition_point(|piece| piece.start + piece.bytes.len() as u64 <= slowest);
-        if seen > 0 {
-            self.pieces.drain(..seen);
-        }
-        if self.backlog() <= self.window.unwrap_or(usize::MAX) as u64
-            && let Some(writer) = self.writer.take()
-        {
-            writer.wake();
-        }
-    }
-
-    // `None` if it is to go elsewhere: what does not go in whole goes in not at all, nor does
-    // anything behind it.
-    fn write_to_extent(&mut self, data: &[u8]) -> Option<Bytes> {
-        if data.is_empty() {
-            return None;
-        }
-        let written = self.extent.as_mut()?.write(data);
-        if written.is_err() {
-            self.extent = None;
-        }
-        written.ok()
-    }
-
-    fn backlog(&self) -> u64 {
-        self.len - self.front()
-    }
-}
-
 /// Grows a content. Dropping it without `finish` breaks the content for all readers.
 pub struct Writer {
     content: Arc<Content>,
-    landed: bool,
+    has_ended: bool,
 }
 
 impl Writer {
@@ -425,20 +273,20 @@ impl Writer {
             None => return false,
         };
         if announced.is_some_and(|all| all != len) {
-            self.land(Err(BodyError::Truncated));
+            self.end(Err(BodyError::Truncated));
             return false;
         }
-        self.land(Ok(()));
+        self.end(Ok(()));
         true
     }
 
     /// The octets will not all come.
     pub fn break_off(mut self, why: BodyError) {
-        self.land(Err(why));
+        self.end(Err(why));
     }
 
-    fn land(&mut self, end: Result<(), BodyError>) {
-        self.landed = true;
+    fn end(&mut self, end: Result<(), BodyError>) {
+        self.has_ended = true;
         let mut guard = self.content.growing.lock();
         let Some(growing) = guard.as_deref_mut() else { return };
         // A window has lost its front; its readers still need the rest, so it stays "growing" at
@@ -450,9 +298,7 @@ impl Writer {
         }
         let exact = growing.announced.is_some();
         let whole = end.map(|()| match growing.extent.take().map(Extent::finish) {
-            Some(sendfile_range) if sendfile_range.0.len() as u64 == growing.len => {
-                Whole::Mapped(Box::new(sendfile_range))
-            }
+            Some(mapped) if mapped.0.len() as u64 == growing.len => Whole::Mapped(Box::new(mapped)),
             _ => gather(std::mem::take(&mut growing.pieces), exact),
         });
         let _ = self.content.end.set(whole);
@@ -461,50 +307,10 @@ impl Writer {
     }
 }
 
-// Small contents become one exact piece; large ones keep their blocks.
-// A single one is kept as it is only if its block was made to measure.
-fn gather(mut pieces: Vec<Piece>, exact: bool) -> Whole {
-    let total: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
-    match pieces.len() {
-        0 => Whole::Small(Box::default()),
-        1 if total <= SMALL => Whole::copied(&pieces[0].bytes),
-        1 if exact => Whole::One(Box::new(pieces.swap_remove(0).bytes)),
-        _ if total <= BLOCK => {
-            let mut one = Vec::with_capacity(total);
-            pieces.iter().for_each(|piece| one.extend_from_slice(&piece.bytes));
-            if total <= SMALL { Whole::Small(one.into()) } else { Whole::One(Box::new(one.into())) }
-        }
-        count if total / count < BLOCK / 4 => {
-            let mut blocks: Vec<Piece> = Vec::with_capacity(total / BLOCK + 1);
-            let mut block: Vec<u8> = Vec::with_capacity(BLOCK);
-            let mut start = 0;
-            for piece in &pieces {
-                let mut rest = &piece.bytes[..];
-                while !rest.is_empty() {
-                    let take = rest.len().min(BLOCK - block.len());
-                    block.extend_from_slice(&rest[..take]);
-                    rest = &rest[take..];
-                    if block.len() == BLOCK {
-                        let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK));
-                        blocks.push(Piece { start, bytes: full.into() });
-                        start += BLOCK as u64;
-                    }
-                }
-            }
-            if !block.is_empty() {
-                block.shrink_to_fit();
-                blocks.push(Piece { start, bytes: block.into() });
-            }
-            Whole::Many(blocks.into_boxed_slice())
-        }
-        _ => Whole::Many(pieces.into_boxed_slice()),
-    }
-}
-
 impl Drop for Writer {
     fn drop(&mut self) {
-        if !self.landed {
-            self.land(Err(BodyError::Abandoned));
+        if !self.has_ended {
+            self.end(Err(BodyError::Abandoned));
         }
     }
 }
@@ -522,6 +328,15 @@ impl Reader {
     /// Octets still to come, where known.
     pub fn remaining(&self) -> Option<u64> {
         self.end.or_else(|| self.content.length()).map(|end| end.saturating_sub(self.at))
+    }
+
+    /// All octets that are still to come, where they lie in one piece of memory: for one who copies
+    /// them, and does not ask for pieces.
+    pub fn at_hand(&self) -> Option<&[u8]> {
+        let whole = self.content.whole()?;
+        let start = usize::try_from(self.at).ok()?;
+        let end = self.end.map_or(Some(whole.len()), |end| usize::try_from(end).ok())?;
+        whole.get(start..end)
     }
 
     /// The next octets; see [`super::Source::poll_piece`].
@@ -561,7 +376,7 @@ impl Reader {
     fn poll_growing(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyError>> {
         let mut guard = self.content.growing.lock();
         let Some(growing) = guard.as_deref_mut() else {
-            // It landed between the look at `end` and the lock.
+            // It ended between the look at `end` and the lock.
             return Poll::Ready(match self.content.end.get() {
                 Some(Ok(whole)) => Ok(whole.at(self.at)),
                 Some(Err(why)) => Err(*why),
@@ -603,6 +418,8 @@ impl Drop for Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -616,6 +433,37 @@ mod tests {
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn what_is_all_there_is_at_hand_from_where_its_reader_is() {
+        let content = Content::complete(b"0123456789");
+        let part = |start, end| content.read(Some(Span { start, end })).unwrap();
+        assert_eq!(content.read(None).unwrap().at_hand(), Some(&b"0123456789"[..]));
+        assert_eq!(part(2, 5).at_hand(), Some(&b"234"[..]));
+        assert_eq!(part(2, 11).at_hand(), None);
+        let mut reader = part(0, 4);
+        assert!(reader.poll_piece(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(reader.at_hand(), Some(&b""[..]));
+        let (growing, writer) = Content::grow(Some(1), None);
+        assert_eq!(growing.read(None).unwrap().at_hand(), None);
+        drop(writer);
+    }
+
+    #[test]
+    fn a_small_content_is_lent_without_a_copy() {
+        let content = Content::complete(b"0123456789");
+        let start_of_all = content.whole().unwrap().as_ptr();
+        for (start, end) in [(0, 10), (2, 5)] {
+            let lent = content.shared(Span { start, end }).unwrap();
+            let (start, end) = (start as usize, end as usize);
+            assert_eq!(&lent[..], &b"0123456789"[start..end]);
+            assert_eq!(lent.as_ptr(), start_of_all.wrapping_add(start));
+        }
+        assert!(content.shared(Span { start: 5, end: 11 }).is_none());
+        let lent = content.shared(Span { start: 0, end: 10 }).unwrap();
+        drop(content);
+        assert_eq!(&lent[..], b"0123456789", "it stays for as long as it is lent");
     }
 
     proptest! {

@@ -8,8 +8,11 @@ pub mod collect;
 pub mod compress;
 pub mod content;
 pub mod framing;
+mod growing;
 pub mod multipart;
+pub mod reads;
 pub mod tunnel;
+mod whole;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -29,6 +32,8 @@ pub enum BodyError {
     Truncated,
     /// Nothing came for longer than the deadline allows.
     Stalled,
+    /// It was not whole when all of it had to be there.
+    Late,
     /// This reader fell too far behind one that is not kept.
     Overrun,
     /// Longer than a limit allows.
@@ -46,6 +51,7 @@ impl std::fmt::Display for BodyError {
         f.write_str(match self {
             Self::Truncated => "the body ended before its announced end",
             Self::Stalled => "no octet came in time",
+            Self::Late => "the body was not whole in time",
             Self::Overrun => "the reader fell too far behind",
             Self::TooLarge => "the body is longer than the limit",
             Self::Abandoned => "the sender gave up",
@@ -105,6 +111,15 @@ impl Body {
         match self {
             Self::Wire(source, None) => Self::Wire(source, Some(length)),
             other => other,
+        }
+    }
+
+    /// All of it, where it lies in one piece of memory and can be copied from there.
+    pub fn at_hand(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Stored(reader) => reader.at_hand(),
+            Self::Empty | Self::Multipart(_) | Self::Wire(..) | Self::Tunnel(_) => None,
         }
     }
 

@@ -1,13 +1,13 @@
-//! Pure: several parts of one stored response as multipart/byteranges (RFC 9110 §14.6).
+//! Pure: several parts of one response as multipart/byteranges (RFC 9110 §14.6).
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::{BodyError, Reader};
+use super::{Body, BodyError};
 
-/// Part heads and readers in turn; the length is known before the first octet.
+/// Part heads and their octets in turn; the length is known before the first octet.
 pub struct Multipart {
     parts: VecDeque<Part>,
     left: u64,
@@ -15,12 +15,12 @@ pub struct Multipart {
 
 enum Part {
     Text(Bytes),
-    Octets(Reader),
+    Octets(Body),
 }
 
 impl Multipart {
-    /// Puts parts together: for each a reader, its length, and the head lines that describe it.
-    pub fn new(boundary: &str, parts: Vec<(Reader, u64, String)>) -> Self {
+    /// Puts parts together: for each its octets, their number, and the head lines that describe it.
+    pub fn new(boundary: &str, parts: Vec<(Body, u64, String)>) -> Self {
         let mut all = VecDeque::new();
         let mut left = 0;
         let mut text = |all: &mut VecDeque<Part>, words: String| {
@@ -28,10 +28,10 @@ impl Multipart {
             all.push_back(Part::Text(words.into()));
         };
         let mut octets = 0;
-        for (at, (reader, len, head)) in parts.into_iter().enumerate() {
+        for (at, (body, len, head)) in parts.into_iter().enumerate() {
             let start = if at == 0 { "" } else { "\r\n" };
             text(&mut all, format!("{start}--{boundary}\r\n{head}\r\n"));
-            all.push_back(Part::Octets(reader));
+            all.push_back(Part::Octets(body));
             octets += len;
         }
         text(&mut all, format!("\r\n--{boundary}--\r\n"));
@@ -53,7 +53,7 @@ impl Multipart {
                     self.parts.pop_front();
                     text
                 }
-                Some(Part::Octets(reader)) => match std::task::ready!(reader.poll_piece(cx)) {
+                Some(Part::Octets(body)) => match std::task::ready!(body.poll_piece(cx)) {
                     None => {
                         self.parts.pop_front();
                         continue;

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use http::HeaderName;
-use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE, VARY};
+use http::header::{CONTENT_ENCODING, CONTENT_RANGE, VARY};
 
 use super::ask::CacheRequest;
 use super::invalidations::{Invalidations, tag_hashes};
 use super::lookup::may_stand_in;
 use super::ttl::{self, RequestFacts};
 use crate::deliver::CACHE_STATUS;
+use crate::deliver::status_fields::without_ours;
 use crate::distribution::cache_policy::{Codings, Listed, Semantics};
 use crate::message::forwarding;
 use crate::message::own_fields::SHARED_TIER;
@@ -49,6 +50,7 @@ pub struct StorePlan {
     pub selector: Selector,
     pub born: Timestamp,
     pub came_aged: bool,
+    pub own_tag_is_strong: bool,
     pub date: Timestamp,
     pub life: Life,
     pub tags: Box<[u64]>,
@@ -120,6 +122,12 @@ fn on_confirmation(
     }
     let is_encoded = is_encoded_here(asked, stored);
     let varied_on_coding = coding::varies_on_coding(&merged);
+    // As it says now, or said when it last named its tag.
+    let own_tag_is_strong = if fields.contains(&http::header::ETAG) {
+        coding::has_strong_tag(fields)
+    } else {
+        stored.flags.own_tag_is_strong
+    };
     merge::update(&mut merged, fields);
     if is_encoded {
         // The origin speaks of its own, unencoded response.
@@ -136,7 +144,10 @@ fn on_confirmation(
             .insert(&http::header::DATE, crate::semantics::time::format_http_date(when.arrived_at));
     }
     match keeping(asked, stored.status, &merged, when) {
-        Ok(keeping) => Arrived::Freshen(StorePlan { part: stored.part(), ..keeping }, merged),
+        Ok(keeping) => {
+            let keeping = StorePlan { part: stored.part(), own_tag_is_strong, ..keeping };
+            Arrived::Freshen(keeping, merged)
+        }
         // It still answers this request, but must not be used again: a life of no length says so.
         Err(_) => {
             let life =
@@ -147,9 +158,10 @@ fn on_confirmation(
                 selector: stored.selector.clone(),
                 born: when.arrived_at,
                 came_aged: false,
+                own_tag_is_strong,
                 date: date_value(&merged, when.arrived_at),
                 life: Life { reuse: crate::message::stored::Reuse::AfterValidation, ..life },
-                tags: stored.tags.clone(),
+                tags: Box::from(&*stored.tags),
             };
             Arrived::Freshen(keeping, merged)
         }
@@ -312,6 +324,7 @@ fn keeping(
         selector,
         born,
         came_aged: fields.contains(&http::header::AGE),
+        own_tag_is_strong: coding::has_strong_tag(fields),
         date: date_value(fields, when.arrived_at),
         life,
         tags,
@@ -451,11 +464,13 @@ pub fn strip_for_storage(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
         let name = line.to_str().ok().and_then(|line| line.split_once('='));
         name.is_some_and(|(name, _)| policy.key.cookies.includes(name.trim()))
     };
-    fields.retain(|name, line| {
-        !name.is_any(&[AGE, CONTENT_LENGTH])
-            && (keeps_cookies || name != SET_COOKIE || is_keyed(line))
+    // By length first: most names are turned away by one comparison.
+    fields.retain(|name, line| match name.octets().len() {
+        3 => name != "age",
+        10 => keeps_cookies || name != "set-cookie" || is_keyed(line),
+        14 => name != "content-length",
+        _ => true,
     });
     // What another hop said of its own request is not true of the next one.
-    let said = ["x-cache", "x-amz-cf-id", "x-amz-cf-pop"];
-    fields.retain(|name, _| !said.iter().any(|said| name == *said));
+    without_ours(fields);
 }

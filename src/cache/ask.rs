@@ -3,7 +3,7 @@
 use http::Method;
 use smallvec::SmallVec;
 
-use crate::access::{Caching, Replaces, Routed, grpc, replaces, websocket};
+use crate::access::{Caching, Replaces, Routed, grpc, replaces, still_replaces, websocket};
 use crate::distribution::behavior::{PostBody, PostCaching};
 use crate::distribution::cache_policy::{Listed, Semantics};
 use crate::distribution::names::FieldNames;
@@ -12,6 +12,7 @@ use crate::message::request::{Known, RequestHead};
 use crate::message::verdict::PassReason;
 use crate::semantics::cache_control::{CacheControl, Directive};
 use crate::semantics::ranges::Span;
+use crate::semantics::time::Timestamp;
 
 /// A request with its key.
 #[derive(Clone, Copy)]
@@ -43,7 +44,9 @@ impl CacheIntent {
     /// Whether the answer may be kept, as the checks on viewers ask.
     pub const fn caching(self) -> Caching {
         match self.method {
-            MethodIntent::Get | MethodIntent::Head | MethodIntent::Post => Caching::Kept,
+            MethodIntent::Get | MethodIntent::Head | MethodIntent::Post | MethodIntent::Options => {
+                Caching::Kept
+            }
             MethodIntent::Pass(_) => Caching::Passed,
         }
     }
@@ -61,6 +64,8 @@ pub enum MethodIntent {
     Head,
     /// A POST that its behavior takes for a query.
     Post,
+    /// An OPTIONS whose answers its behavior keeps.
+    Options,
     /// The cache neither answers nor keeps it.
     Pass(PassReason),
 }
@@ -77,7 +82,18 @@ pub enum Answer {
 }
 
 /// Says what a routed request wants.
-pub fn wants(routed: &Routed<'_>) -> CacheIntent {
+#[inline]
+pub fn wants(routed: &Routed<'_>, now: Timestamp) -> CacheIntent {
+    intent(routed, replaces(routed, now))
+}
+
+/// The same of a request that code at the edge has changed; `before` is what it wanted as its viewer
+/// sent it.
+pub fn still_wants(routed: &Routed<'_>, before: CacheIntent, now: Timestamp) -> CacheIntent {
+    intent(routed, still_replaces(routed, before.replaces, now))
+}
+
+fn intent(routed: &Routed<'_>, replaces: Replaces) -> CacheIntent {
     let policy = &routed.behavior.cache;
     let method = match *routed.head.method {
         _ if websocket::is_asked(routed.head) => MethodIntent::Pass(PassReason::Upgrade),
@@ -86,13 +102,16 @@ pub fn wants(routed: &Routed<'_>) -> CacheIntent {
         Method::GET => MethodIntent::Get,
         Method::HEAD => MethodIntent::Head,
         Method::POST if routed.behavior.cache_post.is_some() => MethodIntent::Post,
+        // `*` is the server as a whole: no path makes what is said of it old.
+        Method::OPTIONS if routed.behavior.cache_options && routed.path != "*" => {
+            MethodIntent::Options
+        }
         _ => MethodIntent::Pass(PassReason::Method),
     };
     let stored_only = policy.semantics == Semantics::Rfc9111
         && routed.head.known.get(Known::CacheControl).is_some()
         && CacheControl::parse(routed.head.fields.get_all("cache-control"))
             .has(Directive::OnlyIfCached);
-    let replaces = replaces(routed);
     let answer = if stored_only {
         Answer::StoredOnly
     } else if replaces == Replaces::Yes {
@@ -181,6 +200,26 @@ pub fn write_post_key(out: &mut Vec<u8>, routed: &Routed<'_>, post: &PostCaching
             out.extend(
                 [byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]),
             );
+        }
+    }
+}
+
+/// Adds to a key what tells answers to OPTIONS apart: the method, and what a preflight is about,
+/// where that reaches the origin and is in no key yet.
+pub fn write_options_key(out: &mut Vec<u8>, routed: &Routed<'_>) {
+    use http::header;
+    const PREFLIGHT: [http::HeaderName; 3] = [
+        header::ORIGIN,
+        header::ACCESS_CONTROL_REQUEST_METHOD,
+        header::ACCESS_CONTROL_REQUEST_HEADERS,
+    ];
+    out.extend_from_slice(b"\0method=OPTIONS");
+    let (behavior, forwarder) = (routed.behavior, routed.forwarder());
+    for name in &PREFLIGHT {
+        if !forwarding::is_keyed(behavior, name)
+            && forwarding::reaches_origin(behavior, forwarder, name)
+        {
+            write_field(out, routed.head, name);
         }
     }
 }

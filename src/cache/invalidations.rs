@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::message::key::{CacheKey, InvalidationNumber, distribution_of, url_of};
 use crate::message::path;
@@ -322,6 +322,9 @@ pub struct Invalidations {
     usable_until: AtomicU64,
     /// The same for a process that goes on using it, and says so.
     proven_until: AtomicU64,
+    /// While nothing that is stored may be used, here or at others, whoever gives a lease: what
+    /// `usable_until` is to be afterwards.
+    frozen: Mutex<Option<u64>>,
 }
 
 impl Invalidations {
@@ -333,6 +336,7 @@ impl Invalidations {
             max,
             usable_until: AtomicU64::new(u64::MAX),
             proven_until: AtomicU64::new(u64::MAX),
+            frozen: Mutex::new(None),
         }
     }
 
@@ -348,7 +352,31 @@ impl Invalidations {
 
     /// From this moment on everything stored is to be validated.
     pub fn use_until(&self, until: Timestamp) {
-        self.usable_until.store(until.0, Ordering::Release);
+        match &mut *self.frozen.lock() {
+            Some(later) => *later = until.0,
+            None => self.usable_until.store(until.0, Ordering::Release),
+        }
+    }
+
+    /// From here on another process may know of invalidations that this one does not: nothing
+    /// stored is used without asking an origin, whatever `use_until` says.
+    pub fn freeze(&self) {
+        let mut frozen = self.frozen.lock();
+        if frozen.is_none() {
+            *frozen = Some(self.usable_until.swap(0, Ordering::AcqRel));
+        }
+    }
+
+    /// All of them are known here again.
+    pub fn thaw(&self) {
+        if let Some(until) = self.frozen.lock().take() {
+            self.usable_until.store(until, Ordering::Release);
+        }
+    }
+
+    /// Whether another process may know of more.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.lock().is_some()
     }
 
     /// From this moment on invalidations may have been missed.
@@ -513,6 +541,22 @@ mod tests {
                 assert!(!covered(item).1, "{item}");
             }
         }
+    }
+
+    #[test]
+    fn no_lease_counts_while_another_process_may_know_of_more() {
+        let table = Invalidations::new(100);
+        let is_usable = |at| table.is_usable(Timestamp(at));
+        assert!(is_usable(9) && !table.is_frozen());
+        table.freeze();
+        assert!(!is_usable(9) && table.is_frozen());
+        table.use_until(Timestamp(50));
+        table.freeze();
+        assert!(!is_usable(9));
+        table.thaw();
+        assert!(is_usable(9) && !is_usable(50) && !table.is_frozen());
+        table.thaw();
+        assert!(is_usable(9) && !is_usable(50));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub enum Lookup<'s> {
 /// let request = ViewerRequest::get("http://h.test/a?x=1");
 /// let head = request.head();
 /// let routed = access::route(&site, &head, now).unwrap();
-/// let asked = CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed), slice: None };
+/// let asked = CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed, now), slice: None };
 /// // It is fresh for a minute.
 /// let found = [Arc::new(Stored::example().with_key(asked.key).with_birth(now))];
 /// let none = Invalidations::new(10);
@@ -132,7 +132,7 @@ pub fn worth(stored: &Arc<Stored>, now: Timestamp) -> Lookup<'_> {
     if life.reuse == Reuse::AfterValidation {
         return Lookup::Revalidate(stored, RevalidateReason::Always);
     }
-    if stored.live.suspect.load(std::sync::atomic::Ordering::Relaxed) {
+    if stored.flags.suspect.load(std::sync::atomic::Ordering::Relaxed) {
         return Lookup::Revalidate(stored, RevalidateReason::Expired);
     }
     // Strictly less: Expires equal to Date is stale at once (RFC 9111 §4.2).

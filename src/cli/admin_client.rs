@@ -13,7 +13,7 @@ use super::ConfigArgs;
 use crate::clock::Clock;
 use crate::config::{self, MissingCertificates, decode};
 use crate::distribution::host::parse_authority;
-use crate::distribution::origin::{OriginTls, Reach, Roots, TlsVersion};
+use crate::distribution::origin::{Family, OriginTls, Reach, Roots, TlsVersion};
 use crate::distribution::site::Transport;
 use crate::origin::connect::{Endpoint, Resolver};
 use crate::tls::client as tls;
@@ -113,7 +113,7 @@ fn place(address: &str, ca: Option<&Path>) -> Result<Endpoint, String> {
         None
     };
     let port = authority.port.unwrap_or(9080);
-    Ok(Endpoint { host, port, tls, reach: Reach::Anywhere })
+    Ok(Endpoint { host, port, tls, family: Family::Both, reach: Reach::Anywhere })
 }
 
 /// Calls the admin listener; status and JSON of the answer.
@@ -127,7 +127,11 @@ pub(super) async fn call(
     let stream = Resolver::default()
         .connect(&door.place, std::time::Duration::from_secs(10))
         .await
-        .map_err(|failure| failure.detail)?;
+        .map_err(|failure| match failure.detail.strip_prefix(&format!("{}: ", door.name)) {
+            // Who asks says who was asked.
+            Some(why) => why.to_string(),
+            None => failure.detail,
+        })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| said(&error))?;
@@ -162,16 +166,29 @@ impl Asker {
         Ok(Self { door: reach(door)?, runtime })
     }
 
-    /// Makes a call; the error is the edge's own words where it refuses.
-    pub(super) fn ask(&self, method: &str, path: &str, body: String) -> Result<Value, String> {
-        let asked = self.runtime.block_on(call(&self.door, method, path, body));
-        let (status, answer) = asked.map_err(|why| {
+    /// Makes a call: the status of the answer and what it says. The error says why there is none.
+    pub(super) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: String,
+    ) -> Result<(u16, Value), String> {
+        self.runtime.block_on(call(&self.door, method, path, body)).map_err(|why| {
             let name = &self.door.name;
             format!("{name}: {why}; is the edge running, and is this its admin listener?")
-        })?;
-        if (200..300).contains(&status) {
-            return Ok(answer);
-        }
-        Err(answer["error"].as_str().unwrap_or("the edge refused").to_string())
+        })
     }
+
+    /// The same where anything but a success is an error: the edge's own words.
+    pub(super) fn ask(&self, method: &str, path: &str, body: String) -> Result<Value, String> {
+        match self.call(method, path, body)? {
+            (200..300, answer) => Ok(answer),
+            (_, answer) => Err(refusal(&answer)),
+        }
+    }
+}
+
+/// What the edge says against a call.
+pub(super) fn refusal(answer: &Value) -> String {
+    answer["error"].as_str().unwrap_or("the edge refused").to_string()
 }

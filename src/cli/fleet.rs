@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::admin_client::{DoorArgs, call, reach};
+use super::admin_client::{Asker, DoorArgs};
 use super::fail;
+use super::printable::printable;
 use crate::distribution::fleet::Prefer;
 use crate::fleet::status::{
     FleetStatus, MemberState, MemberStatus, ParentStatus, SequencerStatus, TierNode,
@@ -21,30 +22,22 @@ pub(super) struct FleetArgs {
 }
 
 pub(super) fn fleet(args: &FleetArgs) -> ExitCode {
-    let door = match reach(&args.door) {
-        Ok(found) => found,
+    let asked =
+        Asker::new(&args.door).and_then(|asker| asker.ask("GET", "/v1/fleet", String::new()));
+    let answer = match asked {
+        Ok(answer) => answer,
         Err(why) => return fail(&why),
     };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return fail("no runtime");
-    };
-    match runtime.block_on(call(&door, "GET", "/v1/fleet", String::new())) {
-        Ok((200, answer)) if args.json => {
-            println!("{answer}");
+    if args.json {
+        println!("{answer}");
+        return ExitCode::SUCCESS;
+    }
+    match serde_json::from_value::<FleetStatus>(answer) {
+        Ok(status) => {
+            print!("{}", shown(&status));
             ExitCode::SUCCESS
         }
-        Ok((200, answer)) => match serde_json::from_value::<FleetStatus>(answer) {
-            Ok(status) => {
-                print!("{}", shown(&status));
-                ExitCode::SUCCESS
-            }
-            Err(error) => fail(&format!("the answer is not as expected: {error}")),
-        },
-        Ok((_, answer)) => fail(answer["error"].as_str().unwrap_or("the edge refused")),
-        Err(why) => fail(&format!(
-            "{}: {why}; is the edge running, and is this its admin listener?",
-            door.name
-        )),
+        Err(error) => fail(&format!("the answer is not as expected: {error}")),
     }
 }
 
@@ -86,10 +79,10 @@ fn sequencer(of: &SequencerStatus) -> String {
         || "it has not answered yet".to_string(),
         |ago| format!("it answered {} ago", time(ago)),
     );
-    let at = of.at.escape_debug();
+    let at = printable(&of.at);
     match &of.failure {
         None => format!("{at}, {ago}"),
-        Some(why) => format!("{at}, cannot be reached: {}; {ago}", why.escape_debug()),
+        Some(why) => format!("{at}, is not followed: {}; {ago}", printable(why)),
     }
 }
 
@@ -97,17 +90,17 @@ fn sequencer(of: &SequencerStatus) -> String {
 fn tier(of: &TierNode) -> String {
     let asked = match of.state.as_str() {
         "closed" => "answers".to_string(),
-        other => format!("stepped over ({})", other.escape_debug()),
+        other => format!("stepped over ({})", printable(other)),
     };
-    let mut out = format!("{}, {asked}", of.node.escape_debug());
+    let mut out = format!("{}, {asked}", printable(&of.node));
     if let Some(trouble) = &of.trouble {
-        out += &format!(": {}", trouble.escape_debug());
+        out += &format!(": {}", printable(trouble));
     }
     if let Some(policy) = &of.policy {
-        out += &format!("; {}", policy.escape_debug());
+        out += &format!("; {}", printable(policy));
     }
     if let Some(wrong) = &of.wrong {
-        out += &format!("; wrong for a cache: {}", wrong.escape_debug());
+        out += &format!("; wrong for a cache: {}", printable(wrong));
     }
     out
 }
@@ -152,12 +145,12 @@ fn row(member: &MemberStatus) -> [String; 7] {
 
 // What an answer said of a parent may have come from the network.
 fn parent_row(of: &ParentStatus) -> [String; 4] {
-    let why = of.why.as_deref().unwrap_or("").escape_debug().to_string();
+    let why = printable(of.why.as_deref().unwrap_or(""));
     let why = match &of.until {
         Some(until) => format!("{why}; asked again from {until}"),
         None => why,
     };
-    [of.parent.escape_debug().to_string(), of.weight.to_string(), of.condition.clone(), why]
+    [printable(&of.parent), of.weight.to_string(), of.condition.clone(), why]
 }
 
 fn time(millis: u64) -> String {
@@ -185,7 +178,7 @@ mod tests {
             r#"{"fleet": "shop", "member": "edge-1", "epoch": "000000000000000000000000000000ab",
                 "head": 42, "applied": 40, "lag": 2, "lease_left_ms": 8250, "lease_ms": 10000,
                 "prefer": "freshness", "outbox": 3,
-                "sequencer": {"at": "https://parent.test:9080", "answered_ms_ago": 90, "failure": "no\u001bway"},
+                "sequencer": {"at": "https://parent.test:9080", "answered_ms_ago": 90, "failure": "the fleet's no\u001bway"},
                 "members": [
                   {"name": "edge-1", "applied": 40, "lag": 2, "seen_ms_ago": 90, "state": "behind", "prefer": "freshness"},
                   {"name": "edge-22", "applied": 7, "lag": 35, "seen_ms_ago": 180000, "state": "silent", "prefer": "availability", "program": "0.2.0"},
@@ -199,7 +192,7 @@ mod tests {
                     here       edge-1, applied 40 (2 behind)\n\
                     lease      8.2 s left of 10.0 s, prefers freshness\n\
                     outbox     3\n\
-                    sequencer  https://parent.test:9080, cannot be reached: no\\u{1b}way; it answered 90 ms ago\n\
+                    sequencer  https://parent.test:9080, is not followed: the fleet's no\\u{1b}way; it answered 90 ms ago\n\
                     \n\
                     member   applied  behind  heard of   state    prefers       version\n\
                     edge-1   40       2       90 ms ago  behind   freshness     -\n\

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::admin_client::{Asker, DoorArgs};
 use super::fail;
+use super::printable::printable;
 use crate::distribution::stores::is_name;
 use crate::functions::values::file::FILE_MAX;
 
@@ -242,9 +243,9 @@ fn list(args: &ListArgs) -> Result<String, String> {
         return Ok(pretty(&json!({ "keys": all })));
     }
     let line = |pair: &Value| {
-        let text = |name: &str| pair[name].as_str().unwrap_or("").to_string();
+        let text = |name: &str| pair[name].as_str().unwrap_or("");
         // One line each, whatever is in them.
-        format!("{}  {}\n", text("key").escape_debug(), text("value").escape_debug())
+        format!("{}  {}\n", printable(text("key")), printable(text("value")))
     };
     Ok(all.iter().map(line).collect())
 }

@@ -1,10 +1,12 @@
 //! Makes a running edge a member of its fleet, as `[fleet]` says, and lets it go again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::distribution::fleet::{Fleet, SequencerAt, SequencerParent};
 use crate::distribution::site::Site;
 use crate::fleet::here::Here;
+use crate::fleet::issuing::SharedIssuing;
 use crate::fleet::node::{Node, NodeContext};
 use crate::fleet::protocol::{MemberId, Name};
 use crate::fleet::remote::Remote;
@@ -51,6 +53,7 @@ impl Membership {
             clock: edge.clock.clone(),
             ids: Box::new(move || ids.upgrade().map_or_else(Vec::new, |edge| ids_of(&edge))),
             tickets: shared_tickets(fleet, tickets)?,
+            issuing: shared_issuing(edge, fleet)?,
         };
         let member = Node::new(context, records);
         let _ = edge.fleet.set(Arc::clone(&member));
@@ -76,27 +79,27 @@ type Sequencing = (Option<Arc<Here>>, Arc<dyn Sequence>);
 fn sequence(edge: &Edge, site: &Site, fleet: &Fleet, name: &Name) -> Result<Sequencing, String> {
     Ok(match &fleet.sequencer {
         SequencerAt::Here => {
-            let here = Here::open(&site.data, name, edge.clock.clone())
+            let here = Here::open(&site.data, name, fleet.lease, edge.clock.clone())
                 .map_err(|error| format!("the fleet's log in {}: {error}", site.data.display()))?;
             let here = Arc::new(here);
             (Some(Arc::clone(&here)), here)
         }
         SequencerAt::Parent(parent) => {
-            (None, Arc::new(Remote::new(name, SequencerParent::clone(parent))))
+            (None, Arc::new(Remote::new(name, fleet.lease, SequencerParent::clone(parent))))
         }
-        SequencerAt::Tier => (None, on_the_tier(site, name)?),
+        SequencerAt::Tier => (None, on_the_tier(site, name, fleet.lease)?),
     })
 }
 
 #[cfg(feature = "redis")]
-fn on_the_tier(site: &Site, name: &Name) -> Result<Arc<dyn Sequence>, String> {
+fn on_the_tier(site: &Site, name: &Name, lease: Duration) -> Result<Arc<dyn Sequence>, String> {
     let tier = site.tier.as_ref().ok_or("fleet.sequencer = \"tier\", and there is no [tier]")?;
-    let sequence = TierSequence::start(tier, name)?;
+    let sequence = TierSequence::start(tier, name, lease)?;
     Ok(sequence)
 }
 
 #[cfg(not(feature = "redis"))]
-fn on_the_tier(_: &Site, _: &Name) -> Result<Arc<dyn Sequence>, String> {
+fn on_the_tier(_: &Site, _: &Name, _: Duration) -> Result<Arc<dyn Sequence>, String> {
     Err("this build has no Redis (Cargo feature `redis`)".into())
 }
 
@@ -109,6 +112,15 @@ fn shared_tickets(fleet: &Fleet, tickets: &Arc<Tickets>) -> Result<Option<Shared
     };
     let wrapping = Wrapping::new(&fleet.name, secrets).ok_or("fleet.ticket_key cannot be used")?;
     Ok(Some(SharedTickets::new(Arc::clone(tickets), wrapping, turn)))
+}
+
+// What is told of ordered certificates goes to whoever looks after them here.
+fn shared_issuing(edge: &Edge, fleet: &Fleet) -> Result<Option<SharedIssuing>, String> {
+    let Some(secrets) = &fleet.tickets else { return Ok(None) };
+    let wrapping = Wrapping::new(&fleet.name, secrets).ok_or("fleet.ticket_key cannot be used")?;
+    let issuing = Arc::clone(&edge.issuing);
+    let hear = move |octets: &[u8]| crate::acme::hear(&issuing, octets);
+    Ok(Some(SharedIssuing::new(wrapping, Box::new(hear))))
 }
 
 fn name(text: &str) -> Result<Name, String> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::admin_client::{DoorArgs, call, reach};
+use super::admin_client::{Asker, DoorArgs};
 use super::fail;
 
 #[derive(Args)]
@@ -20,16 +20,10 @@ pub(super) struct PromoteArgs {
 }
 
 pub(super) fn promote(args: &PromoteArgs) -> ExitCode {
-    let door = match reach(&args.door) {
-        Ok(found) => found,
-        Err(why) => return fail(&why),
-    };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return fail("no runtime");
-    };
-    let body = json!({ "distribution": args.distribution, "undo": args.undo });
-    match runtime.block_on(call(&door, "POST", "/v1/promotions", body.to_string())) {
-        Ok((200, answer)) => {
+    let body = json!({ "distribution": args.distribution, "undo": args.undo }).to_string();
+    let asked = Asker::new(&args.door).and_then(|asker| asker.ask("POST", "/v1/promotions", body));
+    match asked {
+        Ok(answer) => {
             let now: Vec<&str> = answer["promoted"]
                 .as_array()
                 .into_iter()
@@ -42,10 +36,6 @@ pub(super) fn promote(args: &PromoteArgs) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Ok((_, answer)) => fail(answer["error"].as_str().unwrap_or("the edge refused")),
-        Err(why) => fail(&format!(
-            "{}: {why}; is the edge running, and is this its admin listener?",
-            door.name
-        )),
+        Err(why) => fail(&why),
     }
 }

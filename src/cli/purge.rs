@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::admin_client::{Door, DoorArgs, call, reach};
+use super::admin_client::{Door, DoorArgs, call, reach, refusal};
 use super::fail;
 use crate::control::invalidation::WAIT_MAX;
 
@@ -132,7 +132,7 @@ async fn ask(door: &Door, args: &PurgeArgs) -> Result<Reach, String> {
             format!("{}: {why}; is the edge running, and is this its admin listener?", door.name)
         })?;
     if !(200..300).contains(&status) {
-        return Err(answer["error"].as_str().unwrap_or("the edge refused").to_string());
+        return Err(refusal(&answer));
     }
     show(&answer);
     if answer["status"] != "InProgress" {

@@ -1,9 +1,7 @@
 //! `foreshore run`: load, bind, serve on one runtime per core, reload on request, drain, leave.
 
-use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,30 +9,40 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::disk_tier::DiskTier;
+use super::hand_over::{HandedOver, Start, Successor, Upgrades};
 use super::membership::Membership;
-use super::{Level, RunArgs, certs, fail};
-use crate::base::secret::Secret;
+use super::opened::Opened;
+use super::restored::Restored;
+use super::take_over::{self, Predecessor};
+use super::{Level, RunArgs, cores, fail, seal};
 use crate::clock::Clock;
-use crate::config::{self, MissingCertificates};
+use crate::config::Loaded;
+use crate::control::call_counts::CallCounts;
+use crate::control::cloudfront::follow::FleetKeeper;
+use crate::control::compiling::Compiler;
+use crate::control::live::LiveDesk;
+use crate::control::login::Doorkeeper;
 use crate::control::roster::Roster;
 use crate::control::s3::S3Desk;
 use crate::control::span_export::SpanExport;
-use crate::control::{Control, server};
+use crate::control::succession::Succession;
+use crate::control::{CALLERS, Control, server};
 use crate::distribution::origin::OriginKind;
 use crate::distribution::site::Site;
-use crate::functions::values::stores::Stores;
+use crate::documents::shelf::Documents;
+use crate::fleet::here::Here;
 use crate::invalidation::chain::Incarnation;
 use crate::invalidation::log::InvalidationLog;
 use crate::lambda::{self, Line, OnDemand};
-use crate::listen::accept::{Accepting, Bound, Speaks};
+use crate::listen::Gauges;
+use crate::listen::accept::{Bound, Speaks};
 use crate::listen::places::{self, Places};
-#[cfg(feature = "http3")]
-use crate::listen::quic;
-use crate::listen::{Gauges, Worker};
 use crate::origin::Live;
 use crate::origin::client::Client;
 use crate::origin::connect::Resolver;
@@ -42,17 +50,30 @@ use crate::proxy::{Edge, Proxy};
 use crate::record::queue::LogQueue;
 use crate::region::checks::{self, CheckContext};
 use crate::region::forward::{ForwardContext, Forwarder, PATIENCE};
-use crate::tls::server::ServerTls;
-use crate::tls::tickets::Tickets;
+use crate::supervisor::notify::{Event, Manager, Outcome};
+use crate::supervisor::pulse::Pulse;
 
 /// How long the cores have to write down what was under way when the edge leaves.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long answers of the admin listener may take that are on their way when another process has
+/// this one's place.
+const ANSWERED: Duration = Duration::from_millis(100);
+
 pub(super) fn run(args: &RunArgs) -> ExitCode {
     start_logging(args.log_level);
-    match start(args) {
+    let mut before = match args.take_over.then(Predecessor::meet).transpose() {
+        Ok(before) => before,
+        Err(why) => return fail(&why),
+    };
+    match start(args, &mut before) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(&why),
+        Err(why) => {
+            if let Some(before) = &before {
+                before.hear_why(&why);
+            }
+            fail(&why)
+        }
     }
 }
 
@@ -73,7 +94,8 @@ fn start_logging(level: Level) {
         .try_init();
 }
 
-fn start(args: &RunArgs) -> Result<(), String> {
+// `before` is the process whose place this one takes, until it has it.
+fn start(args: &RunArgs, before: &mut Option<Predecessor>) -> Result<(), String> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -81,76 +103,126 @@ fn start(args: &RunArgs) -> Result<(), String> {
         .build()
         .map_err(|e| e.to_string())?;
     let _inside = runtime.enter();
+    // From the start on: a rotation of logs ends no edge that is not ready yet, and is not missed.
+    let signals = Signals::hear()?;
+    let start = Start::of(args)?;
     let descriptors = raise_descriptor_limit();
     let clock = Clock::system();
-    for wanted in config::wanted_certificates(&args.config.config) {
-        if !wanted.chain.exists() {
-            certs::make(&wanted)?;
-            tracing::info!(certificate = %wanted.chain.display(), names = ?wanted.names, "made a development certificate");
-        }
+    let opened = Opened::by(&args.config.config, &clock, before)?;
+    let Opened { loaded: Loaded { site, documents }, manager, mut sockets, held, lock } = opened;
+    let restored = Restored::of(&site, &clock)?;
+    let heir_of = restored.heir_of;
+    let access_log = LogQueue::start(&site).map_err(|error| error.to_string())?;
+    let (succession, asked) = Succession::new();
+    if let Some(before) = &mut *before {
+        take_over::looks_usable(&site)?;
+        // Up to here nothing is written to the data folder that the other would not read as it was.
+        *succession.inherited.lock() = before.wait_for_leave()?;
     }
-    let loaded = config::load(&args.config.config, clock.now(), MissingCertificates::Done)
-        .map_err(|report| format!("\n{}", report.render(std::io::stderr().is_terminal())))?;
-    let (site, documents) = (loaded.site, loaded.documents);
-    // Held until the process ends: two edges on one data folder would number invalidations twice.
-    let _lock = lock_folder(&site.data)?;
-    let node = keep_word(&site.data.join("node-id"), 8)?;
-    let token = match &site.admin.token {
-        Some(token) => token.clone(),
-        None => Secret::new(keep_word(&site.data.join("admin-token"), 32)?),
-    };
-    let heir_of = take_seal(&site.data)?;
-    let (log, records) = InvalidationLog::open(&site.data)
-        .map_err(|error| format!("the invalidation log in {}: {error}", site.data.display()))?;
-    let sharing = site.fleet.as_ref().filter(|fleet| fleet.tickets.is_some());
-    let sharing = sharing.map(|fleet| fleet.name.as_str());
-    let tickets = Tickets::open(&site.data, clock.clone(), sharing);
-    let tls = ServerTls::new(&site, &tickets)?;
-    let mut bound = bind_all(&site)?;
-    #[cfg(feature = "http3")]
-    let mut udp = bind_udp(&site, &bound)?;
-    let admin = server::bind(site.admin.listen)
-        .map_err(|error| format!("admin.listen {}: {error}", site.admin.listen))?;
-    let admin_address = admin.local_addr().map_err(|error| error.to_string())?;
-    let stores = Stores::open(&site.data)?;
-    let edge = Edge::with_stores(Arc::clone(&site), node, clock.clone(), stores);
-    let log = Arc::new(log);
-    edge.invalidation.keep_log(Arc::clone(&log), &records);
-    for passed in records.iter().filter_map(|record| record.from.as_ref()) {
-        edge.applied.note(passed, clock.now());
-    }
-    let membership = Membership::begin(&edge, &site, &log, &records, &tickets)?;
+    let Restored { edge, log, records, tickets, .. } = &restored;
+    let membership = Membership::begin(edge, &site, log, records, tickets)?;
     let (draining, drained) = watch::channel(false);
-    let disk = DiskTier::start(&edge, &site, &log)?;
+    let disk = DiskTier::start(edge, &site, log, &held)?;
+    let config = args.config.config.clone();
+    let sequencer = membership.sequencer.clone();
+    let parts =
+        Parts { config, descriptors, documents, access_log, draining, sequencer, succession };
+    let control = operators_side(&site, restored, parts)?;
+    let spans = begin_beside(&control, &site, &runtime, (&membership, heir_of));
+    let (abandon, abandoned) = watch::channel(false);
+    let copies = sockets.copies(&site).map_err(|error| error.to_string())?;
+    let (quic, begin_quic) = cores::begin_http3(&control, &site, &mut sockets)?;
+    let pulse = Arc::new(Pulse::new(site.listen.workers));
+    let ends = (&drained, &abandoned);
+    let cores = cores::start(&control, &site, &mut sockets.viewers, quic, ends, &pulse)?;
+    announce(args, &site, &sockets.viewers, sockets.admin_address);
+    let alive = runtime.spawn(keep_alive(Arc::clone(&manager), pulse));
+    let handed = HandedOver {
+        control: Arc::clone(&control),
+        disk: Arc::clone(&disk),
+        manager: Arc::clone(&manager),
+        sockets: copies,
+        lock: lock.try_clone().map_err(|error| error.to_string())?,
+        start,
+    };
+    let upgrades = Upgrades::new(Arc::new(handed), asked);
+    // Behind what may fail: the other leaves for good.
+    if let Some(before) = before.take() {
+        before.serve(&control, move || begin_quic.into_iter().for_each(|begin| begin()))?;
+    }
+    let told = until_told(Arc::clone(&control), sockets.admin, signals, &manager, upgrades);
+    let outcome = runtime.block_on(told);
+    let successor = outcome.as_ref().ok().and_then(Option::as_ref);
+    let serving = Serving { control, manager, alive, abandon, cores, spans, membership, disk };
+    serving.end(&runtime, successor);
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    outcome.map(drop)
+}
+
+// What the operator's side has beside what the data folder said.
+struct Parts {
+    config: PathBuf,
+    /// The limit of open files.
+    descriptors: Option<u64>,
+    documents: Documents,
+    access_log: Arc<LogQueue>,
+    draining: watch::Sender<bool>,
+    sequencer: Option<Arc<Here>>,
+    succession: Succession,
+}
+
+// From here on what was said of a distribution that was away holds.
+fn operators_side(
+    site: &Arc<Site>,
+    restored: Restored,
+    parts: Parts,
+) -> Result<Arc<Control>, String> {
+    let Restored { edge, token, log, tickets, tls, .. } = restored;
     let gauges = Arc::<Gauges>::default();
-    let places = Arc::new(Places::new(room_for_viewers(&site, descriptors), Arc::clone(&gauges)));
+    let room = room_for_viewers(site, parts.descriptors);
+    let places = Arc::new(Places::new(room, Arc::clone(&gauges)));
     // What was said of a distribution that was away until now holds before the first request.
-    let roster = Roster::open(&site.data, &site)?;
-    roster.admit(&site, &edge, || {})?;
-    let control = Arc::new(Control {
+    let roster = Roster::open(&site.data, site)?;
+    roster.admit(site, &edge, || {})?;
+    Ok(Arc::new(Control {
         log: Arc::clone(&log),
-        config: args.config.config.clone(),
+        config: parts.config,
         tls: Arc::new(ArcSwap::from_pointee(Some(tls))),
         tickets,
-        access_log: LogQueue::start(&site).map_err(|error| error.to_string())?,
+        access_log: parts.access_log,
         gauges,
         places,
         token,
-        draining,
-        started_at: clock.now(),
-        started_with: Arc::clone(&site),
+        draining: parts.draining,
+        started_at: edge.clock.now(),
+        started_with: Arc::clone(site),
         last_reload: parking_lot::Mutex::new(None),
         forwarder: forwarder(&edge, &log),
         batches: tokio::sync::Mutex::default(),
+        api_calls: CallCounts::default(),
         roster,
-        documents: parking_lot::Mutex::new(documents),
-        s3: S3Desk::new(operators_proxy(&edge, &site)),
-        sequencer: membership.sequencer.clone(),
+        documents: parking_lot::Mutex::new(parts.documents),
+        compiler: Compiler::start(),
+        callers: tokio::sync::Semaphore::new(CALLERS),
+        s3: S3Desk::new(operators_proxy(&edge, site)),
+        sequencer: parts.sequencer,
+        live: LiveDesk::default(),
+        doorkeeper: Doorkeeper::default(),
+        succession: parts.succession,
         edge,
-    });
+    }))
+}
+
+// Begins what goes on beside viewers on the admin thread; gives what sends spans.
+fn begin_beside(
+    control: &Arc<Control>,
+    site: &Site,
+    runtime: &Runtime,
+    (membership, heir_of): (&Membership, Option<Incarnation>),
+) -> Arc<SpanExport> {
     let _ = control.edge.function_log.set(Arc::clone(&control.access_log));
-    keep_lambdas(&control, &site);
-    keep_messenger(&control, runtime.handle());
+    keep_lambdas(control, site);
+    keep_messenger(control, runtime.handle());
     control.edge.invalidation.sweeper.keep_runtime(runtime.handle().clone());
     // Before the first viewer: until a parent has confirmed the log, no answer of it is taken.
     runtime.block_on(control.forwarder.introduce(heir_of));
@@ -158,38 +230,73 @@ fn start(args: &RunArgs) -> Result<(), String> {
         runtime.spawn(sequencer.keep_short());
     }
     if let Some(member) = membership.member.clone() {
+        member.keep_by(FleetKeeper::of(control));
         runtime.spawn(member.run());
     }
     let spans = SpanExport::new(&control.edge);
     runtime.spawn(Arc::clone(&spans).keep_sending());
-    let (abandon, abandoned) = watch::channel(false);
-    #[cfg(feature = "http3")]
-    let quic = start_quic(&control, &site, &mut udp)?;
-    #[cfg(not(feature = "http3"))]
-    let quic = ();
-    let workers = start_workers(&control, &site, &mut bound, quic, (&drained, &abandoned))?;
-    announce(args, &site, &bound, admin_address);
-    let outcome = runtime.block_on(until_told(Arc::clone(&control), admin));
-    let patience = control.edge.running_cell().load().site.limits.drain;
-    runtime.block_on(leave(&control, patience));
-    // What is still under way is dropped, and so written down.
-    abandon.send_replace(true);
-    let until = Instant::now() + LAST_WORDS;
-    while workers.iter().any(|worker| !worker.is_finished()) && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(5));
+    spans
+}
+
+/// What has to be ended in order.
+struct Serving {
+    control: Arc<Control>,
+    manager: Arc<Manager>,
+    alive: JoinHandle<()>,
+    abandon: watch::Sender<bool>,
+    cores: Vec<std::thread::JoinHandle<()>>,
+    spans: Arc<SpanExport>,
+    membership: Membership,
+    disk: Arc<DiskTier>,
+}
+
+impl Serving {
+    // `successor` is the process that has this one's place, if one has.
+    fn end(self, runtime: &Runtime, successor: Option<&Successor>) {
+        let control = &self.control;
+        let patience = control.edge.running_cell().load().site.limits.drain;
+        match successor {
+            Some(_) => self.alive.abort(),
+            None => self.manager.tell(Event::Stopping(patience)),
+        }
+        runtime.block_on(leave(control, patience));
+        // What is still under way is dropped, and so written down.
+        self.abandon.send_replace(true);
+        let until = Instant::now() + LAST_WORDS;
+        while self.cores.iter().any(|core| !core.is_finished()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if let Some(lambdas) = control.edge.lambdas.get().and_then(OnDemand::get) {
+            runtime.block_on(lambdas.drain(Duration::ZERO));
+        }
+        control.access_log.flush();
+        runtime.block_on(self.spans.finish());
+        if successor.is_none() {
+            runtime.block_on(self.membership.end());
+        }
+        if let Some(successor) = successor {
+            successor.hear_counts(control.metrics());
+        } else if site_has_parents(control) {
+            runtime.block_on(end_log(control));
+        }
+        self.disk.stop();
     }
-    if let Some(lambdas) = control.edge.lambdas.get().and_then(OnDemand::get) {
-        runtime.block_on(lambdas.drain(Duration::ZERO));
+}
+
+/// Signals that are heard from the start on.
+struct Signals {
+    hangup: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn hear() -> Result<Self, String> {
+        let heard = |kind| signal(kind).map_err(|error| error.to_string());
+        Ok(Self {
+            hangup: heard(SignalKind::hangup())?,
+            upgrade: heard(SignalKind::user_defined2())?,
+        })
     }
-    control.access_log.flush();
-    runtime.block_on(spans.finish());
-    runtime.block_on(membership.end());
-    if site_has_parents(&control) {
-        runtime.block_on(seal(&control));
-    }
-    disk.stop();
-    runtime.shutdown_timeout(Duration::from_millis(200));
-    outcome
 }
 
 // Fetches for the store on the operator's side, beside those of the cores.
@@ -214,16 +321,28 @@ fn forwarder(edge: &Arc<Edge>, log: &Arc<InvalidationLog>) -> Arc<Forwarder> {
     })
 }
 
+/// Where the interpreters of lambdas are looked for.
+pub(super) fn search_path() -> String {
+    std::env::var("PATH").unwrap_or_default()
+}
+
 // Lambdas are started once a site has some.
 fn keep_lambdas(control: &Control, site: &Site) {
-    let path = std::env::var("PATH").unwrap_or_default();
+    let path = search_path();
     let sleepers = site.function_settings.sleepers;
     let clock = control.edge.clock.clone();
     let mut settings = lambda::settings(&site.data, path, sleepers, clock);
+    settings.cgroup = site.function_settings.cgroup.clone();
     let log = Arc::clone(&control.access_log);
+    // The edge has the lambdas, and they the log.
+    let edge = Arc::downgrade(&control.edge);
     settings.log = Some(Arc::new(move |line: &Line<'_>| {
+        let written = line.written();
+        if let Some(edge) = edge.upgrade() {
+            edge.function_tail.add(line.function, &written);
+        }
         if log.wants_functions() {
-            log.add_functions(line.written());
+            log.add_functions(written);
         }
     }));
     let lambdas = control.edge.lambdas.get_or_init(|| OnDemand::new(settings));
@@ -294,79 +413,16 @@ fn room_for_viewers(site: &Site, descriptors: Option<u64>) -> usize {
     room
 }
 
-fn lock_folder(data: &Path) -> Result<File, String> {
-    let failed = |error: std::io::Error| format!("the data folder {}: {error}", data.display());
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(data.join("lock"))
-        .map_err(failed)?;
-    file.try_lock().map_err(|_| {
-        format!(
-            "another edge runs on the data folder {}; stop it, or set data to another folder",
-            data.display()
-        )
-    })?;
-    Ok(file)
-}
-
-// A random word that is made once and kept, readable by its owner alone.
-fn keep_word(path: &Path, octets: usize) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    if let Ok(text) = std::fs::read_to_string(path)
-        && !text.trim().is_empty()
-    {
-        return Ok(text.trim().to_string());
-    }
-    let mut random = vec![0; octets];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| "no randomness".to_string())?;
-    let word: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    file.write_all(format!("{word}\n").as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    Ok(word)
-}
-
-/// Names the incarnation that ended in order on this data folder, for the next to go on where it
-/// left off.
-const SEALED: &str = "log-sealed";
-
-// Takes the seal away, for good: whatever becomes of this process, it ended in order once only.
-fn take_seal(data: &Path) -> Result<Option<Incarnation>, String> {
-    let path = data.join(SEALED);
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    std::fs::remove_file(&path).map_err(failed)?;
-    File::open(data).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(Incarnation::parse(text.trim()))
-}
-
 fn site_has_parents(control: &Control) -> bool {
     control.edge.running().site.region.is_some()
 }
 
 // The log ends here, and the parents are told, so that the next process need not begin with empty
 // parents.
-async fn seal(control: &Arc<Control>) {
-    let written = control.log.close().and_then(|()| {
-        std::fs::write(
-            control.edge.running().site.data.join(SEALED),
-            format!("{}\n", control.edge.incarnation()),
-        )
-    });
+async fn end_log(control: &Arc<Control>) {
+    let running = control.edge.running();
+    let sealed = |()| seal::write(&running.site.data, control.edge.incarnation());
+    let written = control.log.close().and_then(sealed);
     match written {
         Ok(()) => control.forwarder.seal().await,
         Err(error) => {
@@ -375,187 +431,102 @@ async fn seal(control: &Arc<Control>) {
     }
 }
 
-fn bind_all(site: &Site) -> Result<Vec<Bound>, String> {
-    let http = site.listen.http.iter().map(|address| (*address, Speaks::Http, "listen.http"));
-    let https = site.listen.https.iter().map(|address| (*address, Speaks::Https, "listen.https"));
-    let bind = |(address, speaks, key)| {
-        Bound::bind(address, speaks, site.listen.workers)
-            .map_err(|error| format!("{key} {address}: {error}"))
-    };
-    http.chain(https).map(bind).collect()
-}
-
-// The addresses for HTTPS once more, for UDP. HTTP/3 that is asked for and cannot be had would
-// never be missed: viewers stay with HTTP/2 and say nothing.
-#[cfg(feature = "http3")]
-fn bind_udp(site: &Site, bound: &[Bound]) -> Result<Vec<quic::Bound>, String> {
-    let https = bound.iter().filter(|one| one.speaks == Speaks::Https);
-    let wanted = https.filter(|_| site.listen.http3.is_on());
-    let bind = |one: &Bound| {
-        quic::Bound::bind(one.address, site.listen.workers)
-            .map_err(|error| format!("listen.http3, UDP {}: {error}", one.address))
-    };
-    wanted.map(bind).collect()
-}
-
-/// What speaks HTTP/3 on each core.
-#[cfg(feature = "http3")]
-type Quic = Vec<Vec<quic::Socket>>;
-#[cfg(not(feature = "http3"))]
-type Quic = ();
-
-// The sockets of each core, and the secrets that all of them share.
-#[cfg(feature = "http3")]
-fn start_quic(
-    control: &Arc<Control>,
-    site: &Site,
-    udp: &mut [quic::Bound],
-) -> Result<Quic, String> {
-    if udp.is_empty() {
-        return Ok(Vec::new());
-    }
-    let keys = quic::Keys::open(&site.data)
-        .map_err(|error| format!("the keys of QUIC in {}: {error}", site.data.display()))?;
-    let keys = Arc::new(keys);
-    for one in udp.iter() {
-        tracing::info!(address = %one.address, speaks = "HTTP/3", workers = site.listen.workers, "listening on UDP");
-    }
-    control.edge.speaks_quic.store(true, Ordering::Relaxed);
-    let of_core =
-        |_| -> Vec<quic::Socket> { udp.iter_mut().filter_map(|one| one.take(&keys)).collect() };
-    Ok((0..site.listen.workers).map(of_core).collect())
-}
-
-#[cfg(feature = "http3")]
-fn serve_quic(control: &Arc<Control>, worker: &Arc<Worker>, sockets: Vec<quic::Socket>) {
-    for socket in sockets {
-        let serving = quic::Serving {
-            worker: Arc::clone(worker),
-            tls: Arc::clone(&control.tls),
-            places: Arc::clone(&control.places),
-        };
-        tokio::spawn(async move {
-            if let Err(error) = serving.run(socket).await {
-                tracing::error!(%error, "HTTP/3 ended");
-            }
-        });
-    }
-}
-
-fn start_workers(
-    control: &Arc<Control>,
-    site: &Arc<Site>,
-    bound: &mut [Bound],
-    quic: Quic,
-    (drained, abandoned): (&watch::Receiver<bool>, &watch::Receiver<bool>),
-) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
-    let mut threads = Vec::new();
-    #[cfg(feature = "http3")]
-    let mut quic = quic;
-    #[cfg(not(feature = "http3"))]
-    let () = quic;
-    for index in 0..site.listen.workers {
-        let sockets: Vec<_> = bound
-            .iter_mut()
-            .filter_map(|one| one.take().map(|socket| (socket, one.speaks)))
-            .collect();
-        #[cfg(feature = "http3")]
-        let udp = quic.pop().unwrap_or_default();
-        let (control, drained) = (Arc::clone(control), drained.clone());
-        let gates = Arc::clone(&control.edge.origins);
-        let mut abandoned = abandoned.clone();
-        let head_bytes = site.limits.origin_head_bytes;
-        let body = move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads(64)
-                .build()
-            else {
-                return;
-            };
-            let client = Client::new(gates, control.edge.clock.clone(), head_bytes);
-            let core = Arc::new(Proxy {
-                index,
-                edge: Arc::clone(&control.edge),
-                upstream: Arc::new(Live { client }),
-            });
-            let worker = Worker::new(
-                core,
-                index,
-                Arc::clone(&control.access_log),
-                Arc::clone(&control.gauges),
-                drained,
-            );
-            // Before the first viewer: an engine is not made on a request.
-            worker.core.prepare_functions();
-            runtime.block_on(async {
-                for (socket, speaks) in sockets {
-                    let accepting = Accepting {
-                        worker: Arc::clone(&worker),
-                        tls: Arc::clone(&control.tls),
-                        places: Arc::clone(&control.places),
-                    };
-                    tokio::spawn(async move {
-                        if let Err(error) = accepting.run(socket, speaks).await {
-                            tracing::error!(%error, "a listener ended");
-                        }
-                    });
-                }
-                #[cfg(feature = "http3")]
-                serve_quic(&control, &worker, udp);
-                let mut tick = tokio::time::interval(Duration::from_millis(200));
-                loop {
-                    tokio::select! {
-                        _ = tick.tick() => {
-                            worker.flush_log();
-                            worker.core.prepare_functions();
-                        }
-                        _ = abandoned.wait_for(|abandoned| *abandoned) => break,
-                    }
-                }
-            });
-            // Exchanges end here, and each writes its record.
-            runtime.shutdown_background();
-            worker.flush_log();
-        };
-        threads.push(
-            std::thread::Builder::new()
-                .name(format!("core-{index}"))
-                .spawn(body)
-                .map_err(|error| error.to_string())?,
-        );
-    }
-    Ok(threads)
-}
-
-// Serves the admin listener, watches files, obeys signals. Returns when the edge is to leave.
-async fn until_told(control: Arc<Control>, admin: std::net::TcpListener) -> Result<(), String> {
+// Serves the admin listener, watches files, obeys signals. Returns when the edge is to leave, with
+// the process that has its place, if one has.
+async fn until_told(
+    control: Arc<Control>,
+    admin: std::net::TcpListener,
+    mut signals: Signals,
+    manager: &Manager,
+    mut upgrades: Upgrades,
+) -> Result<Option<Successor>, String> {
     let stream = |kind| signal(kind).map_err(|error| error.to_string());
-    let (mut hangup, mut terminate, mut interrupt) = (
-        stream(SignalKind::hangup())?,
-        stream(SignalKind::terminate())?,
-        stream(SignalKind::interrupt())?,
-    );
+    let (mut terminate, mut interrupt) =
+        (stream(SignalKind::terminate())?, stream(SignalKind::interrupt())?);
     tokio::spawn(server::serve(Arc::clone(&control), admin));
-    tokio::spawn(Arc::clone(&control).watch_files());
-    tokio::spawn(Arc::clone(&control.forwarder).keep_up());
+    // Whoever has this process's place does this, too.
+    let mut tasks = vec![
+        tokio::spawn(Arc::clone(&control).watch_files()).abort_handle(),
+        tokio::spawn(Arc::clone(&control).keep_history()).abort_handle(),
+        tokio::spawn(Arc::clone(&control.forwarder).keep_up()).abort_handle(),
+    ];
+    #[cfg(feature = "acme")]
+    tasks.push(tokio::spawn(keep_certificates(&control)).abort_handle());
     let edge = Arc::clone(&control.edge);
-    tokio::spawn(checks::keep_checking(CheckContext {
+    let checking = checks::keep_checking(CheckContext {
         region: Box::new(move || edge.running().region.clone()),
         resolver: Resolver::default(),
-    }));
+    });
+    tasks.push(tokio::spawn(checking).abort_handle());
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
-    loop {
+    // Signals are heard from here on.
+    manager.tell(Event::Ready);
+    let successor = loop {
         tokio::select! {
-            _ = hangup.recv() => {
+            _ = signals.hangup.recv() => {
+                if control.succession.has_successor() {
+                    continue;
+                }
+                manager.tell(Event::Reloading);
                 let this = Arc::clone(&control);
-                let _ = tokio::task::spawn_blocking(move || this.reload()).await;
+                let reloaded = tokio::task::spawn_blocking(move || this.reload_as_said()).await;
+                let is_taken = match reloaded {
+                    // Of the process that has this one's place by now the manager was told.
+                    Ok(None) => continue,
+                    Ok(Some(reloaded)) => reloaded.ok,
+                    Err(_) => false,
+                };
+                let outcome = if is_taken { Outcome::Taken } else { Outcome::Refused };
+                manager.tell(Event::Reloaded(outcome));
             }
             _ = hourly.tick() => control.tickets.rotate(),
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = signals.upgrade.recv() => upgrades.begin(None),
+            successor = upgrades.go_on() => if successor.is_some() {
+                break successor;
+            },
+            _ = terminate.recv() => break upgrades.call_off().await,
+            _ = interrupt.recv() => break upgrades.call_off().await,
+        }
+    };
+    if successor.is_some() {
+        tasks.iter().for_each(AbortHandle::abort);
+        // Whoever asked for it hears of it before this process leaves.
+        tokio::time::sleep(ANSWERED).await;
+    }
+    Ok(successor)
+}
+
+// The service manager hears that this process goes on for as long as every core does.
+async fn keep_alive(manager: Arc<Manager>, pulse: Arc<Pulse>) {
+    let mut tick = tokio::time::interval(manager.interval());
+    loop {
+        tick.tick().await;
+        if pulse.is_whole() {
+            manager.tell(Event::Alive);
         }
     }
+}
+
+// Orders the certificates of the site in force; what is issued comes in by a reload.
+#[cfg(feature = "acme")]
+fn keep_certificates(control: &Arc<Control>) -> impl Future<Output = ()> + Send + use<> {
+    let (edge, loading) = (Arc::clone(&control.edge), Arc::clone(control));
+    let telling = Arc::clone(&control.edge);
+    crate::acme::keeper::keep(crate::acme::keeper::KeeperContext {
+        clock: control.edge.clock.clone(),
+        issuing: Arc::clone(&control.edge.issuing),
+        site: Box::new(move || Arc::clone(&edge.running().site)),
+        reload: Box::new(move || drop(loading.reload_in_turn())),
+        tell: Box::new(move |octets| {
+            let node = telling.fleet.get().cloned();
+            Box::pin(async move {
+                match node {
+                    Some(node) => node.tell_issuing(&octets).await,
+                    None => false,
+                }
+            })
+        }),
+    })
 }
 
 // Stops accepting, lets exchanges under way finish, and gives up on the rest after a while.

@@ -25,7 +25,7 @@ pub(super) enum SignCommand {
 
 #[derive(Args)]
 pub(super) struct SignArgs {
-    /// The URL, as a viewer will ask for it.
+    /// The URL, as a viewer will ask for it: escapes as they are sent.
     url: String,
     /// The id that the configuration has for the public key.
     #[arg(long, value_name = "ID")]
@@ -71,7 +71,32 @@ pub(super) fn run(command: &SignCommand) -> ExitCode {
     }
 }
 
+// What is signed is compared with what viewers send, octet by octet: what none of them sends would
+// open nothing.
+fn as_sent(text: &str) -> Result<(), String> {
+    if text.contains('#') {
+        return Err(format!("{text}: viewers send nothing of what begins with `#`: leave it out"));
+    }
+    match text.chars().find(|letter| !letter.is_ascii_graphic()) {
+        None => Ok(()),
+        Some(letter) => {
+            let sent: String =
+                letter.to_string().bytes().map(|octet| format!("%{octet:02X}")).collect();
+            Err(format!("{text}: viewers send {letter:?} as {sent}: write it like that"))
+        }
+    }
+}
+
+fn is_url(url: &str) -> Result<(), String> {
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return as_sent(url);
+    }
+    Err(format!("{url}: a URL begins with https:// or http://, as the viewer's does"))
+}
+
 fn shown(args: &SignArgs) -> Result<Vec<(&'static str, String)>, String> {
+    is_url(&args.url)?;
+    args.resource.as_deref().map_or(Ok(()), as_sent)?;
     let pem =
         decode::read_pem(&args.key).map_err(|error| format!("{}: {error}", args.key.display()))?;
     let key = PrivateKey::from_pem(&pem).map_err(|why| format!("{}: {why}", args.key.display()))?;
@@ -88,9 +113,43 @@ fn url(args: &SignArgs) -> Result<String, String> {
 }
 
 fn cookies(args: &SignArgs) -> Result<String, String> {
+    let is_canned = args.resource.is_none() && args.since.is_none() && args.ip.is_none();
+    if is_canned && args.url.contains('*') {
+        // For one URL alone, in which the star is a star.
+        return Err(format!(
+            "{0}: without --resource these would be for that one URL: add --resource '{0}' for all \
+             that `*` covers",
+            args.url
+        ));
+    }
     let secure = if args.url.starts_with("https:") { "; Secure" } else { "" };
     let line = |(name, value): &(&str, String)| {
         format!("Set-Cookie: CloudFront-{name}={value}; Path=/{secure}; HttpOnly")
     };
     Ok(shown(args)?.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_viewer_sends_is_not_signed() {
+        for good in ["https://h.test/a?x=%20", "http://h.test:8080/it's(1)*!~+$&,;=:@", "https://h"]
+        {
+            assert_eq!(is_url(good), Ok(()), "{good}");
+        }
+        for (bad, remedy) in [
+            ("https://h.test/a b", "' ' as %20"),
+            ("https://h.test/caf\u{e9}", "'\u{e9}' as %C3%A9"),
+            ("https://h.test/a#top", "begins with `#`"),
+            ("h.test/a", "begins with https:// or http://"),
+            ("*", "begins with https:// or http://"),
+        ] {
+            let why = is_url(bad).unwrap_err();
+            assert!(why.contains(remedy), "{why}");
+        }
+        // A pattern needs no scheme.
+        assert_eq!(as_sent("http*://*.h.test/a/?"), Ok(()));
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::admin_client::{DoorArgs, call, reach};
+use super::admin_client::{Asker, DoorArgs};
 use super::fail;
 use crate::clock::Clock;
 use crate::config::{self, MissingCertificates};
@@ -60,21 +60,8 @@ pub(super) fn store(command: &StoreCommand) -> ExitCode {
 
 // Asks a running edge.
 fn online(command: &StoreCommand, args: &StoreArgs, which: &Which) -> Result<ExitCode, String> {
-    let door = reach(&args.door)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let ask = |method: &str, path: &str, body: Value| {
-        let (status, answer) = runtime
-            .block_on(call(&door, method, path, body.to_string()))
-            .map_err(|why| format!("{}: {why}", door.name))?;
-        if (200..300).contains(&status) {
-            Ok(answer)
-        } else {
-            Err(answer["error"].as_str().unwrap_or("the edge refused").to_string())
-        }
-    };
+    let asker = Asker::new(&args.door)?;
+    let ask = |method: &str, path: &str, body: Value| asker.ask(method, path, body.to_string());
     let read = |error: serde_json::Error| format!("the answer is not as expected: {error}");
     match command {
         StoreCommand::Stat(_) => {

@@ -19,10 +19,12 @@ pub enum Kind {
     KeyGroup,
     PublicKey,
     OriginAccessControl,
+    FieldEncryptionProfile,
+    FieldEncryption,
 }
 
 /// Each kind with the key of its document, of its configuration within, and of a list of them.
-const KINDS: [(Kind, &str, &str, &str); 6] = [
+const KINDS: [(Kind, &str, &str, &str); 8] = [
     (Kind::CachePolicy, "CachePolicy", "CachePolicyConfig", "CachePolicyList"),
     (
         Kind::OriginRequestPolicy,
@@ -44,6 +46,18 @@ const KINDS: [(Kind, &str, &str, &str); 6] = [
         "OriginAccessControlConfig",
         "OriginAccessControlList",
     ),
+    (
+        Kind::FieldEncryptionProfile,
+        "FieldLevelEncryptionProfile",
+        "FieldLevelEncryptionProfileConfig",
+        "FieldLevelEncryptionProfileList",
+    ),
+    (
+        Kind::FieldEncryption,
+        "FieldLevelEncryption",
+        "FieldLevelEncryptionConfig",
+        "FieldLevelEncryptionList",
+    ),
 ];
 
 impl Kind {
@@ -56,11 +70,13 @@ impl Kind {
             Self::KeyGroup => "get-key-group",
             Self::PublicKey => "get-public-key",
             Self::OriginAccessControl => "get-origin-access-control",
+            Self::FieldEncryptionProfile => "get-field-level-encryption-profile",
+            Self::FieldEncryption => "get-field-level-encryption",
         }
     }
 
-    // Its words.
-    const fn words(self) -> &'static str {
+    /// Its words.
+    pub const fn words(self) -> &'static str {
         match self {
             Self::CachePolicy => "cache policy",
             Self::OriginRequestPolicy => "origin request policy",
@@ -68,6 +84,8 @@ impl Kind {
             Self::KeyGroup => "key group",
             Self::PublicKey => "public key",
             Self::OriginAccessControl => "origin access control",
+            Self::FieldEncryptionProfile => "field-level encryption profile",
+            Self::FieldEncryption => "field-level encryption",
         }
     }
 
@@ -76,7 +94,11 @@ impl Kind {
             Self::CachePolicy => CachePolicy::managed(id).is_some(),
             Self::OriginRequestPolicy => OriginRequestPolicy::managed(id).is_some(),
             Self::ResponseHeadersPolicy => ResponsePolicy::managed(id).is_some(),
-            Self::KeyGroup | Self::PublicKey | Self::OriginAccessControl => false,
+            Self::KeyGroup
+            | Self::PublicKey
+            | Self::OriginAccessControl
+            | Self::FieldEncryptionProfile
+            | Self::FieldEncryption => false,
         }
     }
 }

@@ -5,12 +5,13 @@
 use serde_json::{Value, json};
 
 use super::export_policies;
+use super::forms;
 use super::node::items;
 use crate::distribution::behavior::{Behavior, ErrorResponse, Methods, Target, ViewerProtocol};
 use crate::distribution::cache_policy::{CachePolicy, Codings, OriginRequestPolicy};
-use crate::distribution::functions::{Attached, Hooks};
+use crate::distribution::functions::{Attached, Hooks, LambdaArn, LambdaSpec};
 use crate::distribution::geo::GeoRestriction;
-use crate::distribution::logs::Cookies;
+use crate::distribution::logs::{Cookies, RealtimeChoice};
 use crate::distribution::origin::{HostRule, HttpVersion, Origin, OriginKind, Roots};
 use crate::distribution::response_policy::ResponsePolicy;
 use crate::distribution::site::{Distribution, HttpVersions, Serving, Site, TlsPolicy};
@@ -85,7 +86,21 @@ pub fn export(site: &Site, distribution: &Distribution) -> (Value, Vec<String>) 
         left.push("continuous deployment: make a staging distribution and a policy for it".into());
     }
     let policies = export_policies::own(distribution, &mut left);
-    (json!({ "DistributionConfig": config, "Policies": policies }), left)
+    let mut whole = json!({ "DistributionConfig": config, "Policies": policies });
+    field_encryption(distribution, &mut whole);
+    (whole, left)
+}
+
+// What `create-field-level-encryption-config` and `…-profile` take, by name.
+fn field_encryption(distribution: &Distribution, whole: &mut Value) {
+    for known in distribution.behaviors.iter().filter_map(|one| one.field_encryption.as_deref()) {
+        let (config, profiles) = forms::described(known);
+        let all = &mut whole["FieldLevelEncryption"];
+        all["Configs"][&known.name] = json!({ "FieldLevelEncryptionConfig": config });
+        for (name, profile) in profiles {
+            all["Profiles"][name] = json!({ "FieldLevelEncryptionProfileConfig": profile });
+        }
+    }
 }
 
 fn viewer_mtls(rule: &ClientCertificates, left: &mut Vec<String>) -> Value {
@@ -109,13 +124,22 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
         return None;
     };
     let (is_tls, port) = (http.tls.is_some(), http.port);
+    let clear = origin.clear.as_ref().and_then(|clear| match &clear.kind {
+        OriginKind::Http(http) => Some(http.port),
+        OriginKind::Directory(_) => None,
+    });
+    let policy = match (is_tls, clear) {
+        (_, Some(_)) => "match-viewer",
+        (true, None) => "https-only",
+        (false, None) => "http-only",
+    };
     if !origin.headers.is_empty() {
         left.push(format!(
             "origin {}: the values of its headers are secrets, and not told",
             origin.id
         ));
     }
-    if http.host_rule != HostRule::Origin {
+    if !matches!(http.host_rule, HostRule::Origin | HostRule::Named(_)) {
         left.push(format!("origin {}: host = \"viewer\" or another name is the origin request policy's business at CloudFront", origin.id));
     }
     if http.tls.as_ref().is_some_and(|tls| {
@@ -135,20 +159,27 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
     }
     let mut told = json!({
         "Id": origin.id,
-        "DomainName": http.host,
+        "DomainName": match &http.host_rule {
+            HostRule::Named(name) => name,
+            _ => &http.host,
+        },
         "OriginPath": origin.path,
         "CustomHeaders": { "Quantity": 0 },
         "CustomOriginConfig": {
-            "HTTPPort": if is_tls { 80 } else { port },
+            "HTTPPort": clear.unwrap_or(if is_tls { 80 } else { port }),
             "HTTPSPort": if is_tls { port } else { 443 },
-            "OriginProtocolPolicy": if is_tls { "https-only" } else { "http-only" },
+            "OriginProtocolPolicy": policy,
             "OriginSslProtocols": items(vec!["TLSv1.2"]),
             "OriginReadTimeout": origin.timeouts.response.as_secs().max(1),
             "OriginKeepaliveTimeout": origin.timeouts.idle.as_secs().max(1),
+            "IpAddressType": http.family.word(),
         },
         "ConnectionAttempts": origin.attempts,
         "ConnectionTimeout": origin.timeouts.connect.as_secs().max(1),
     });
+    if let Some(whole) = origin.timeouts.complete {
+        told["ResponseCompletionTimeout"] = whole.as_secs().max(1).into();
+    }
     if is_h2 && is_tls {
         told["CustomOriginConfig"]["OriginHttpVersion"] = "http2".into();
     }
@@ -157,7 +188,9 @@ fn origin(origin: &Origin, left: &mut Vec<String>) -> Option<Value> {
 
 const fn http_version(site: &Site, distribution: &Distribution) -> &'static str {
     match distribution.versions {
+        HttpVersions::Http1 => "http1.1",
         HttpVersions::Http2 => "http2",
+        HttpVersions::Http3 => "http3",
         HttpVersions::Http2And3 => "http2and3",
         HttpVersions::Spoken if site.listen.http3.is_on() => "http2and3",
         HttpVersions::Spoken => "http2",
@@ -182,15 +215,56 @@ fn associations(site: &Site, hooks: &Hooks, pattern: &str, left: &mut Vec<String
                 functions.push(json!({ "EventType": event, "FunctionARN": arn }));
             }
             Some(Attached::Lambda { at, with_body }) => {
-                let name = &site.lambdas[at].name;
-                left.push(format!("behavior {pattern}: lambda {name} is published by itself, and LambdaFunctionARN needs its version"));
-                let arn = format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:{name}:1");
+                let lambda = &site.lambdas[at];
+                let arn = lambda_arn(lambda);
+                if lambda.arn.as_ref() != Some(&arn) {
+                    let name = &lambda.name;
+                    left.push(format!("behavior {pattern}: lambda {name} is published by itself, and LambdaFunctionARN needs its version"));
+                }
                 lambdas.push(json!({ "EventType": event, "LambdaFunctionARN": arn, "IncludeBody": with_body }));
             }
             None => {}
         }
     }
     json!({ "functions": items(functions), "lambdas": items(lambdas) })
+}
+
+// Its own ARN with a version, or one made of its name.
+fn lambda_arn(lambda: &LambdaSpec) -> String {
+    match lambda.arn.as_deref().and_then(LambdaArn::read) {
+        Some(arn) if arn.is_numbered() => {
+            format!("{}:{}", arn.function, arn.version.unwrap_or("1"))
+        }
+        Some(arn) => format!("{}:1", arn.function),
+        None => format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:{}:1", lambda.name),
+    }
+}
+
+// What a behavior does that CloudFront has no word for.
+fn say_extensions(behavior: &Behavior, left: &mut Vec<String>) {
+    let pattern = behavior.pattern.as_str();
+    for (is_set, what) in [
+        (behavior.methods == Methods::Any, "methods = \"any\""),
+        (behavior.cache.compress.has(Codings::ZSTD), "compress = [\"zstd\"]"),
+        (behavior.cache.error_ttl != CachePolicy::ERROR_TTL, "ttl.error"),
+        (behavior.cache.stale_on_error != CachePolicy::STALE_ON_ERROR, "stale_on_error"),
+        (behavior.rate_limit.is_some(), "rate_limit"),
+        (!behavior.allow_from.is_empty(), "allow_from"),
+        (!behavior.deny_from.is_empty(), "deny_from"),
+        (behavior.slice.is_some(), "slice"),
+        (behavior.cache_post.is_some(), "cache_post"),
+        (behavior.client_invalidation.is_some(), "client_invalidation"),
+        (!behavior.error_responses.is_empty(), "error responses of a behavior"),
+        (behavior.realtime_log == RealtimeChoice::Off, "realtime_log = false"),
+        (
+            behavior.cache.semantics == crate::distribution::cache_policy::Semantics::Rfc9111,
+            "semantics = \"rfc9111\"",
+        ),
+    ] {
+        if is_set {
+            left.push(format!("behavior {pattern}: {what} is an extension of ours"));
+        }
+    }
 }
 
 fn behavior(
@@ -204,34 +278,10 @@ fn behavior(
         Target::Origin(at) => distribution.origins[at].id.as_str(),
         Target::Group(at) => distribution.groups[at].id.as_str(),
     };
-    let methods: &[&str] = match behavior.methods {
-        Methods::GetHead => &["GET", "HEAD"],
-        Methods::GetHeadOptions => &["GET", "HEAD", "OPTIONS"],
-        Methods::Seven | Methods::Any => {
-            &["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
-        }
-    };
-    for (is_set, what) in [
-        (behavior.methods == Methods::Any, "methods = \"any\""),
-        (behavior.cache.compress.has(Codings::ZSTD), "compress = [\"zstd\"]"),
-        (behavior.cache.error_ttl != CachePolicy::ERROR_TTL, "ttl.error"),
-        (behavior.cache.stale_on_error != CachePolicy::STALE_ON_ERROR, "stale_on_error"),
-        (behavior.rate_limit.is_some(), "rate_limit"),
-        (!behavior.allow_from.is_empty(), "allow_from"),
-        (!behavior.deny_from.is_empty(), "deny_from"),
-        (behavior.slice.is_some(), "slice"),
-        (behavior.cache_post.is_some(), "cache_post"),
-        (behavior.client_invalidation.is_some(), "client_invalidation"),
-        (!behavior.error_responses.is_empty(), "error responses of a behavior"),
-        (
-            behavior.cache.semantics == crate::distribution::cache_policy::Semantics::Rfc9111,
-            "semantics = \"rfc9111\"",
-        ),
-    ] {
-        if is_set {
-            left.push(format!("behavior {pattern}: {what} is an extension of ours"));
-        }
-    }
+    let methods = methods(behavior.methods);
+    let cached: &[&str] =
+        if behavior.cache_options { &["GET", "HEAD", "OPTIONS"] } else { &["GET", "HEAD"] };
+    say_extensions(behavior, left);
     let mut all = json!({
         "TargetOriginId": target,
         "ViewerProtocolPolicy": match behavior.viewer_protocol {
@@ -240,13 +290,18 @@ fn behavior(
             ViewerProtocol::RedirectToHttps => "redirect-to-https",
         },
         "AllowedMethods": {
-            "Quantity": methods.len(), "Items": methods, "CachedMethods": { "Quantity": 2, "Items": ["GET", "HEAD"] },
+            "Quantity": methods.len(), "Items": methods, "CachedMethods": items(cached.to_vec()),
         },
         "Compress": !behavior.cache.compress.is_empty(),
         "CachePolicyId": id_of(&behavior.cache.name, |name| CachePolicy::managed(name).is_some()),
     });
     if behavior.grpc {
         all["GrpcConfig"] = json!({ "Enabled": true });
+    }
+    if let RealtimeChoice::On | RealtimeChoice::Named(_) = behavior.realtime_log {
+        left.push(format!(
+            "behavior {pattern}: realtime_log: make a real-time log configuration and set RealtimeLogConfigArn"
+        ));
     }
     if pattern != "*" {
         all["PathPattern"] = pattern.into();
@@ -261,6 +316,11 @@ fn behavior(
         all["ResponseHeadersPolicyId"] =
             id_of(&policy.name, |name| ResponsePolicy::managed(name).is_some()).into();
     }
+    if let Some(known) = &behavior.field_encryption {
+        let name = known.name.as_str();
+        left.push(format!("behavior {pattern}: make the field-level encryption {name:?}, its profiles and public keys, and set FieldLevelEncryptionId; which suite its messages have is CloudFront's to say"));
+        all["FieldLevelEncryptionId"] = name.into();
+    }
     if let Some(hooks) = &behavior.hooks {
         let mut told = associations(site, hooks, pattern, left);
         all["FunctionAssociations"] = told["functions"].take();
@@ -271,6 +331,16 @@ fn behavior(
             json!({ "Enabled": true, "Quantity": signers.groups.len(), "Items": signers.groups });
     }
     all
+}
+
+const fn methods(allowed: Methods) -> &'static [&'static str] {
+    match allowed {
+        Methods::GetHead => &["GET", "HEAD"],
+        Methods::GetHeadOptions => &["GET", "HEAD", "OPTIONS"],
+        Methods::Seven | Methods::Any => {
+            &["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
+        }
+    }
 }
 
 // CloudFront's id of a managed policy; the name of another, to be replaced by the id that it is

@@ -69,8 +69,8 @@ pub fn cache_policy(policy: &CachePolicy) -> Value {
     json!({
         "Name": policy.name, "MinTTL": policy.ttl.min().as_secs(), "DefaultTTL": policy.ttl.default().as_secs(), "MaxTTL": policy.ttl.max().as_secs(),
         "ParametersInCacheKeyAndForwardedToOrigin": {
-            "EnableAcceptEncodingGzip": policy.compress.has(Codings::GZIP),
-            "EnableAcceptEncodingBrotli": policy.compress.has(Codings::BR),
+            "EnableAcceptEncodingGzip": policy.codings.has(Codings::GZIP),
+            "EnableAcceptEncodingBrotli": policy.codings.has(Codings::BR),
             "HeadersConfig": headers,
             "CookiesConfig": listed("CookieBehavior", "Cookies", &policy.key.cookies),
             "QueryStringsConfig": listed("QueryStringBehavior", "QueryStrings", &policy.key.query),
@@ -124,8 +124,10 @@ pub fn response_policy(policy: &ResponsePolicy, left: &mut Vec<String>) -> Value
         all["RemoveHeadersConfig"] =
             items(policy.remove.iter().map(|name| json!({ "Header": name.as_str() })).collect());
     }
-    if let Some(percent) = policy.server_timing {
-        all["ServerTimingHeadersConfig"] = json!({ "Enabled": true, "SamplingRate": percent });
+    if let Some(share) = policy.server_timing {
+        let percent = share.percent();
+        let rate = if percent.fract() == 0.0 { json!(percent as u64) } else { json!(percent) };
+        all["ServerTimingHeadersConfig"] = json!({ "Enabled": true, "SamplingRate": rate });
     }
     all
 }

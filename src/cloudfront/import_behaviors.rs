@@ -7,15 +7,33 @@ use super::documents::Kind;
 use super::import::{Functions, Job, Wishes, list, plain_name, quoted, seconds};
 use super::node::Node;
 use super::report::Rank;
+use crate::crypto::envelope::NAME_MAX;
 use crate::crypto::key::PublicKey;
 use crate::distribution::behavior::MAPPABLE;
+use crate::distribution::functions::LambdaArn;
 use crate::distribution::pattern::PathPattern;
+
+/// The name of the real-time log configuration that an ARN means.
+pub fn realtime_log_of(arn: &str) -> Option<&str> {
+    let rest = arn.strip_prefix("arn:aws:cloudfront::")?;
+    let (_, name) = rest.split_once(":realtime-log-config/")?;
+    (!name.is_empty()).then_some(name)
+}
 
 /// The name in the ARN of a CloudFront Function: `arn:aws:cloudfront::<account>:function/NAME`.
 pub fn name_of(arn: &str) -> Option<&str> {
     let (_, name) = arn.strip_prefix("arn:aws:cloudfront::")?.split_once(":function/")?;
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (!name.is_empty() && name.len() <= 64 && name.bytes().all(is_plain)).then_some(name)
+}
+
+/// What a behavior has at an event.
+#[derive(Clone, Copy)]
+struct Association<'d> {
+    event: &'d str,
+    arn: &'d str,
+    is_lambda: bool,
+    with_body: bool,
 }
 
 impl<'d, 'w> Job<'d, 'w> {
@@ -101,10 +119,11 @@ impl<'d, 'w> Job<'d, 'w> {
         if takes_post && self.over_http2.contains(target) {
             self.out.push_str("grpc = true\n");
         } else {
+            let then = if self.served_as.is_some() { "" } else { "; then set grpc = true" };
             self.note(
                 Rank::BeforeServing,
                 format!(
-                    "{pattern}: GrpcConfig: calls of gRPC need POST and an origin that is asked over HTTP/2; then set grpc = true"
+                    "{pattern}: GrpcConfig: calls of gRPC need POST and an origin that is asked over HTTP/2{then}"
                 ),
             );
         }
@@ -130,9 +149,7 @@ impl<'d, 'w> Job<'d, 'w> {
             .map(|allowed| allowed.texts("CachedMethods"))
             .unwrap_or_default();
         let cached: Vec<&str> = inside.into_iter().chain(behavior.texts("CachedMethods")).collect();
-        if cached.contains(&"OPTIONS") {
-            self.note(Rank::ToKnow, format!("{pattern}: answers to OPTIONS are not cached"));
-        }
+        let keeps_options = cached.contains(&"OPTIONS");
         let others: Vec<&str> = cached
             .into_iter()
             .filter(|method| !["GET", "HEAD", "OPTIONS"].contains(method))
@@ -158,11 +175,20 @@ impl<'d, 'w> Job<'d, 'w> {
             );
         }
         let methods = match () {
-            () if only(&["GET", "HEAD"]) => return,
+            () if only(&["GET", "HEAD"]) => {
+                if keeps_options {
+                    let why = "answers to OPTIONS are not cached: it is not allowed";
+                    self.note(Rank::ToKnow, format!("{pattern}: {why}"));
+                }
+                return;
+            }
             () if only(&["GET", "HEAD", "OPTIONS"]) => "[\"GET\", \"HEAD\", \"OPTIONS\"]",
             () => "\"all\"",
         };
         let _ = writeln!(self.out, "methods = {methods}");
+        if keeps_options {
+            self.out.push_str("cache_options = true\n");
+        }
     }
 
     // A restricted behavior stays one, whatever is at hand of its keys.
@@ -193,12 +219,12 @@ impl<'d, 'w> Job<'d, 'w> {
         } else if groups.as_ref().is_some_and(Vec::is_empty) {
             why.push("a key group is asked for and none is named".into());
         }
-        for (event, arn) in self.functions_of(behavior) {
-            if event == "viewer-request"
+        for one in self.functions_of(behavior) {
+            if one.event == "viewer-request"
                 && self.wishes.functions == Functions::Guard
-                && self.runs(event, arn).is_none()
+                && self.runs(&one).is_none()
             {
-                why.push(format!("the viewer-request function {arn} does not run here"));
+                why.push(format!("the viewer-request function {} does not run here", one.arn));
             }
         }
         let groups = groups.unwrap_or_default();
@@ -264,50 +290,70 @@ impl<'d, 'w> Job<'d, 'w> {
             );
             return false;
         }
-        let slot = format!("4 key {key}");
-        if !self.made.contains_key(&slot) {
-            let file = format!("{}.pem", self.name(Kind::PublicKey, &plain_name(key), |_| false));
-            self.files.insert(file.clone(), pem.to_string());
-            self.made.insert(
-                slot,
-                format!("[[public_key]]\nid = {}\nfile = {}\n\n", quoted(key), quoted(&file)),
-            );
-        }
+        self.write_key(key, config.text("Name").unwrap_or(""), pem);
         true
     }
 
+    /// The table of a public key, and its file.
+    pub(super) fn write_key(&mut self, id: &str, name: &str, pem: &str) {
+        let slot = format!("4 key {id}");
+        if self.made.contains_key(&slot) {
+            return;
+        }
+        let file = format!("{}.pem", self.name(Kind::PublicKey, &plain_name(id), |_| false));
+        self.files.insert(file.clone(), pem.to_string());
+        let name = match (1..=NAME_MAX).contains(&name.len()) {
+            true => format!("name = {}\n", quoted(name)),
+            false => String::new(),
+        };
+        let (id, file) = (quoted(id), quoted(&file));
+        self.made.insert(slot, format!("[[public_key]]\nid = {id}\n{name}file = {file}\n\n"));
+    }
+
     // Events and names of a behavior's functions.
-    fn functions_of(&self, behavior: &Node<'d>) -> Vec<(&'d str, &'d str)> {
+    fn functions_of(&self, behavior: &Node<'d>) -> Vec<Association<'d>> {
         let mut all = Vec::new();
-        for (list, name) in [
-            ("FunctionAssociations", "FunctionARN"),
-            ("LambdaFunctionAssociations", "LambdaFunctionARN"),
+        for (list, name, is_lambda) in [
+            ("FunctionAssociations", "FunctionARN", false),
+            ("LambdaFunctionAssociations", "LambdaFunctionARN", true),
         ] {
             for function in behavior.items(list) {
-                all.push((
-                    function.text("EventType").unwrap_or("?"),
-                    function.text(name).unwrap_or("?"),
-                ));
+                all.push(Association {
+                    event: function.text("EventType").unwrap_or("?"),
+                    arn: function.text(name).unwrap_or("?"),
+                    is_lambda,
+                    with_body: is_lambda && function.is("IncludeBody"),
+                });
             }
         }
         all
     }
 
     fn functions(&mut self, behavior: &Node<'d>, pattern: &str) {
-        let mut written: Vec<String> = Vec::new();
-        for (event, arn) in self.functions_of(behavior) {
-            if let Some(name) = self.runs(event, arn) {
-                if let Some((name, code)) = self.code_of(event, arn) {
+        let (mut written, mut bodies): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        for one in self.functions_of(behavior) {
+            let Association { event, arn, .. } = one;
+            if let Some(name) = self.runs(&one) {
+                if let Some((name, code)) = self.code_of(&one) {
                     self.function(name, code);
                 }
-                written.push(format!("{} = {}", event.replace('-', "_"), quoted(name)));
+                let event = event.replace('-', "_");
+                written.push(format!("{event} = {}", quoted(name)));
+                bodies.extend(one.with_body.then(|| quoted(&event)));
                 continue;
             }
             let rank = if event.ends_with("-request") { Rank::BeforeServing } else { Rank::ToKnow };
+            let body = if one.with_body { " (with IncludeBody)" } else { "" };
             self.note(
                 rank,
-                format!("{pattern}: the {event} function {arn} does not run here; whatever it guards or changes is done otherwise"),
+                format!("{pattern}: the {event} function {arn}{body} does not run here; whatever it guards or changes is done otherwise"),
             );
+            if let Some(LambdaArn { name, .. }) = LambdaArn::read(arn) {
+                self.say(
+                    Rank::ToKnow,
+                    format!("{pattern}: to have the lambda {name} run here: its zip as code of a [lambda.{name}], and functions = {{ {} = \"{name}\" }} of the behavior", event.replace('-', "_")),
+                );
+            }
             if let Some(name) = name_of(arn) {
                 self.say(
                     Rank::ToKnow,
@@ -315,28 +361,36 @@ impl<'d, 'w> Job<'d, 'w> {
                 );
             }
         }
+        if !bodies.is_empty() {
+            written.push(format!("body = [{}]", bodies.join(", ")));
+        }
         if !written.is_empty() {
             let _ = writeln!(self.out, "functions = {{ {} }}", written.join(", "));
         }
     }
 
-    // The name of a CloudFront Function that runs here: one whose code is at hand, or, of a document
-    // that is served as it is, one that the API or the configuration has.
-    fn runs(&self, event: &str, arn: &'d str) -> Option<&'d str> {
-        let is_viewers = ["viewer-request", "viewer-response"].contains(&event);
+    // What the configuration calls a function that runs here: one whose code is at hand, or, of a
+    // document that is served as it is, one that the API or the configuration has. Lambdas are called
+    // by their ARN, which the configuration knows the meaning of.
+    fn runs(&self, one: &Association<'d>) -> Option<&'d str> {
+        if one.is_lambda {
+            let is_here = self.served_as.is_some() && LambdaArn::read(one.arn).is_some();
+            return is_here.then_some(one.arn);
+        }
+        let is_viewers = ["viewer-request", "viewer-response"].contains(&one.event);
         let is_here = match self.served_as {
             Some(_) => is_viewers,
-            None => self.code_of(event, arn).is_some(),
+            None => self.code_of(one).is_some(),
         };
-        name_of(arn).filter(|_| is_here)
+        name_of(one.arn).filter(|_| is_here)
     }
 
     // The name and the code of a CloudFront Function, where it is at hand and its event is one that
     // such a function may have.
-    fn code_of(&self, event: &str, arn: &str) -> Option<(&'w str, &'w str)> {
+    fn code_of(&self, one: &Association<'d>) -> Option<(&'w str, &'w str)> {
         let wishes: &'w Wishes = self.wishes;
-        let name =
-            name_of(arn).filter(|_| ["viewer-request", "viewer-response"].contains(&event))?;
+        let is_viewers = ["viewer-request", "viewer-response"].contains(&one.event);
+        let name = name_of(one.arn).filter(|_| is_viewers)?;
         let (name, code) = wishes.code.iter().find(|(known, _)| known == name)?;
         Some((name.as_str(), code.as_str()))
     }
@@ -353,12 +407,7 @@ impl<'d, 'w> Job<'d, 'w> {
     }
 
     fn what_a_behavior_says_more(&mut self, behavior: &Node<'d>, pattern: &str) {
-        if let Some(id) = behavior.text("FieldLevelEncryptionId") {
-            self.note(
-                Rank::BeforeServing,
-                format!("{pattern}: field-level encryption {id} is not carried over: fields reach the origin as they are"),
-            );
-        }
+        self.field_encryption(behavior, pattern);
         if behavior.is("SmoothStreaming") {
             self.note(
                 Rank::ToKnow,
@@ -366,10 +415,17 @@ impl<'d, 'w> Job<'d, 'w> {
             );
         }
         if let Some(arn) = behavior.text("RealtimeLogConfigArn") {
+            // What the API keeps is a log of the file, by its name.
+            let kept = realtime_log_of(arn).filter(|_| self.served_as.is_some());
+            if let Some(name) = kept {
+                let _ = writeln!(self.out, "realtime_config = {}", quoted(name));
+                return;
+            }
             self.note(
                 Rank::ToKnow,
-                format!("{pattern}: the real-time log {arn} is not carried over; [log] realtime writes the same lines, of every behavior"),
+                format!("{pattern}: the real-time log {arn}: say [log] realtime = {{ file = …, behaviors = \"named\" }} for the same lines, or [log.realtime_config.NAME] and realtime_config where there are several; its sampling and fields are not in the document"),
             );
+            self.out.push_str("realtime_log = true\n");
         }
     }
 

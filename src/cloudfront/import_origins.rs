@@ -9,9 +9,16 @@ use super::documents::Kind;
 use super::import::{Job, NOWHERE, list, quoted, seconds};
 use super::node::Node;
 use super::report::Rank;
+use crate::distribution::aws_hosts::{region_of, service_of};
 use crate::distribution::host::parse_authority;
-use crate::distribution::origin::is_reserved;
+use crate::distribution::origin::{Family, is_reserved};
 use crate::message::path::is_safe_path;
+
+/// CloudFront's OriginReadTimeout where none is said, in seconds.
+const READ_TIMEOUT: u64 = 30;
+
+/// The OriginProtocolPolicy of origins that are asked by the viewer's scheme.
+const MATCHING: &str = "match-viewer";
 
 impl<'d> Job<'d, '_> {
     /// Every `[[distribution.origin]]`, and what a behavior may name.
@@ -124,6 +131,7 @@ impl<'d> Job<'d, '_> {
             let port = if port == usual { String::new() } else { format!(":{port}") };
             let _ =
                 writeln!(self.out, "url = {}", quoted(&format!("{scheme}://{domain}{port}{path}")));
+            self.matching(policy, http, id);
         } else {
             let _ = writeln!(self.out, "url = \"{NOWHERE}\"");
             self.note(
@@ -133,7 +141,7 @@ impl<'d> Job<'d, '_> {
                 ),
             );
         }
-        if !matches!(policy, "http-only" | "https-only") {
+        if !matches!(policy, "http-only" | "https-only" | MATCHING) {
             self.note(
                 Rank::ToKnow,
                 format!(
@@ -143,13 +151,38 @@ impl<'d> Job<'d, '_> {
         }
         let (unused, usual, name) =
             if is_https { (http, 80, "HTTPPort") } else { (https, 443, "HTTPSPort") };
-        if unused != usual {
+        if unused != usual && policy != MATCHING {
             self.say(
                 Rank::Idle,
                 format!("origin {id}: {name} = {unused} is not used: it is asked over {scheme}"),
             );
         }
         is_https
+    }
+
+    // An origin that is asked over http for viewers who came so.
+    fn matching(&mut self, policy: &str, port: u64, id: &str) {
+        if policy != MATCHING {
+            return;
+        }
+        if self.called.contains(id) {
+            self.note(
+                Rank::ToKnow,
+                format!(
+                    "origin {id}: OriginProtocolPolicy = {MATCHING}: calls of gRPC go to it, so it is asked over https whatever viewers speak"
+                ),
+            );
+            return;
+        }
+        self.out.push_str("match_viewer = true\n");
+        match port {
+            80 => {}
+            1..=65_535 => drop(writeln!(self.out, "http_port = {port}")),
+            _ => self.note(
+                Rank::BeforeServing,
+                format!("origin {id}: HTTPPort = {port} is no port; 80 is asked"),
+            ),
+        }
     }
 
     fn times(&mut self, origin: &Node<'d>, id: &str) {
@@ -171,6 +204,7 @@ impl<'d> Job<'d, '_> {
                 None => {}
             }
         }
+        all.extend(self.completion(origin, id, of_kind("OriginReadTimeout")));
         if !all.is_empty() {
             let _ = writeln!(self.out, "timeouts = {{ {} }}", all.join(", "));
         }
@@ -182,6 +216,20 @@ impl<'d> Job<'d, '_> {
             ),
             None => {}
         }
+    }
+
+    // The bound on a whole answer, which is no shorter than that on its pieces.
+    fn completion(&mut self, origin: &Node<'d>, id: &str, read: Option<u64>) -> Option<String> {
+        let whole = origin.number("ResponseCompletionTimeout").filter(|whole| *whole > 0)?;
+        let read = read.filter(|read| *read > 0).unwrap_or(READ_TIMEOUT);
+        if whole < read {
+            self.note(
+                Rank::ToKnow,
+                format!("origin {id}: ResponseCompletionTimeout = {whole} is shorter than OriginReadTimeout = {read}; left out"),
+            );
+            return None;
+        }
+        Some(format!("complete = {}", seconds(whole)))
     }
 
     fn fields(&mut self, origin: &Node<'d>, id: &str) {
@@ -303,12 +351,11 @@ impl<'d> Job<'d, '_> {
     ) {
         if let Some(custom) = custom {
             self.version(custom, id, is_https);
-            let old: Vec<&str> = custom
-                .texts("OriginSslProtocols")
-                .into_iter()
-                .filter(|name| *name != "TLSv1.2")
-                .collect();
-            if !old.is_empty() && is_https {
+            let may = custom.texts("OriginSslProtocols");
+            // By the API a list counts as what may be spoken, and one of it is.
+            let is_spoken = self.served_as.is_some() && may.contains(&"TLSv1.2");
+            let old: Vec<&str> = may.into_iter().filter(|name| *name != "TLSv1.2").collect();
+            if !old.is_empty() && is_https && !is_spoken {
                 self.say(
                     Rank::ToKnow,
                     format!(
@@ -317,16 +364,18 @@ impl<'d> Job<'d, '_> {
                     ),
                 );
             }
-            if let Some(family) = custom.text("IpAddressType") {
-                self.say(Rank::Idle, format!("IpAddressType = {family}: origins' names are resolved to IPv4 and IPv6 alike"));
-            }
+            self.family(custom, id);
             if let Some(arn) =
                 custom.get("OriginMtlsConfig").and_then(|mtls| mtls.text("ClientCertificateArn"))
             {
-                self.note(
-                    Rank::BeforeServing,
-                    format!("origin {id}: the certificate {arn} is shown to it at CloudFront; name yours: tls = {{ chain = …, key = … }}"),
-                );
+                if self.served_as.is_some() {
+                    let _ = writeln!(self.out, "tls = {{ certificate_id = {} }}", quoted(arn));
+                } else {
+                    self.note(
+                        Rank::BeforeServing,
+                        format!("origin {id}: the certificate {arn} is shown to it at CloudFront; name yours: tls = {{ chain = …, key = … }}"),
+                    );
+                }
             }
         }
         if let Some(vpc) = origin.get("VpcOriginConfig") {
@@ -337,9 +386,6 @@ impl<'d> Job<'d, '_> {
                 Rank::BeforeServing,
                 format!("origin {id}: CloudFront reaches it inside a VPC ({name}{owner}); see that this machine does"),
             );
-        }
-        if let Some(time) = origin.number("ResponseCompletionTimeout") {
-            self.note(Rank::ToKnow, format!("origin {id}: ResponseCompletionTimeout = {time}: there is no bound on a whole answer here"));
         }
         if let Some(shield) = origin.get("OriginShield").filter(|shield| shield.is("Enabled")) {
             if self.served_as.is_some() {
@@ -358,16 +404,30 @@ impl<'d> Job<'d, '_> {
         }
     }
 
+    fn family(&mut self, custom: &Node<'d>, id: &str) {
+        let Some(family) = custom.text("IpAddressType") else { return };
+        if Family::ALL.iter().any(|(word, _)| *word == family) {
+            let _ = writeln!(self.out, "ip = {}", quoted(family));
+        } else {
+            self.note(
+                Rank::ToKnow,
+                format!("origin {id}: IpAddressType = {family}: both kinds of addresses are used"),
+            );
+        }
+    }
+
     // CloudFront speaks HTTP/2 to origins over TLS only; for calls of gRPC it does so whatever else
     // is said.
     fn version(&mut self, custom: &Node<'d>, id: &str, is_https: bool) {
         match custom.text("OriginHttpVersion") {
             Some("http2") if is_https => self.write_http2(id),
             None | Some("http1.1") if is_https && self.called.contains(id) => {
-                self.note(
-                    Rank::ToKnow,
-                    format!("origin {id}: asked over HTTP/2 where it chooses that: calls of gRPC go to it"),
-                );
+                if self.served_as.is_none() {
+                    self.note(
+                        Rank::ToKnow,
+                        format!("origin {id}: asked over HTTP/2 where it chooses that: calls of gRPC go to it"),
+                    );
+                }
                 self.write_http2(id);
             }
             None | Some("http1.1") => {}
@@ -495,83 +555,4 @@ fn is_path(path: &str) -> bool {
         && !path.contains(['?', '#', ' '])
         && !path.contains(char::is_control)
         && is_safe_path(path)
-}
-
-// The service that is signed for, by the origin's name; an origin access control says it better.
-fn service_of(domain: &str) -> &'static str {
-    let has = |label: &str| domain.split('.').any(|part| part == label);
-    match () {
-        () if has("lambda-url") => "lambda",
-        () if has("mediapackagev2") => "mediapackagev2",
-        () if has("mediastore") => "mediastore",
-        () => "s3",
-    }
-}
-
-/// The region in the name of a bucket, or of another service of AWS's: the label between the
-/// service's and `amazonaws.com`, or the one that hangs on `s3-`. `None` where the name has none,
-/// as those of us-east-1 may be.
-pub(super) fn region_of(domain: &str) -> Option<&str> {
-    let domain = domain.trim_end_matches('.');
-    let labels: Vec<&str> = domain.split('.').collect();
-    // Function URLs: ID.lambda-url.REGION.on.aws.
-    if let Some(at) = labels.iter().rposition(|label| *label == "lambda-url") {
-        return labels.get(at + 1).copied().filter(|label| is_region(label));
-    }
-    let end = labels.iter().rposition(|label| *label == "amazonaws")?;
-    let before = &labels[..end];
-    // A bucket may have any name, `s3` too: the last such label is the service's.
-    let Some(at) = before.iter().rposition(|label| *label == "s3" || label.starts_with("s3-"))
-    else {
-        return before.last().copied().filter(|label| is_region(label));
-    };
-    let hung = before[at].strip_prefix("s3-").map(|rest| {
-        rest.strip_prefix("website-").or_else(|| rest.strip_prefix("fips-")).unwrap_or(rest)
-    });
-    let hung = hung.filter(|label| is_region(label));
-    hung.or_else(|| before[at + 1..].last().copied().filter(|label| is_region(label)))
-}
-
-// eu-west-1, us-gov-east-1, ap-northeast-2: two letters, words, a number.
-fn is_region(label: &str) -> bool {
-    let parts: Vec<&str> = label.split('-').collect();
-    let [land, .., number] = &parts[..] else { return false };
-    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
-    parts.len() >= 3
-        && land.len() == 2
-        && number.bytes().all(|b| b.is_ascii_digit())
-        && !number.is_empty()
-        && parts[..parts.len() - 1].iter().all(is_word)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_region_is_the_services_not_the_buckets() {
-        for (domain, region) in [
-            ("my-web-site.s3.us-west-2.amazonaws.com", Some("us-west-2")),
-            ("my-web-site.s3-us-west-2.amazonaws.com", Some("us-west-2")),
-            ("my-web-site.s3.amazonaws.com", None),
-            ("eu-west-1.s3.amazonaws.com", None),
-            ("eu-west-1.s3.ap-northeast-2.amazonaws.com", Some("ap-northeast-2")),
-            ("s3.s3.us-gov-east-1.amazonaws.com", Some("us-gov-east-1")),
-            ("a.s3-eu-west-1.b.s3.eu-central-1.amazonaws.com", Some("eu-central-1")),
-            ("my.dotted.bucket.s3.dualstack.eu-north-1.amazonaws.com", Some("eu-north-1")),
-            ("b.s3-fips.us-east-2.amazonaws.com", Some("us-east-2")),
-            ("b.s3-fips-us-gov-west-1.amazonaws.com", Some("us-gov-west-1")),
-            ("b.s3-website-sa-east-1.amazonaws.com", Some("sa-east-1")),
-            ("b.s3-website.eu-west-3.amazonaws.com", Some("eu-west-3")),
-            ("b.s3-accelerate.amazonaws.com", None),
-            ("b.s3.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
-            ("s3-external-1.amazonaws.com", None),
-            ("x.data.mediastore.eu-west-1.amazonaws.com", Some("eu-west-1")),
-            ("abc.lambda-url.us-east-1.on.aws", Some("us-east-1")),
-            ("us-west-2.example.com", None),
-            ("minio.internal", None),
-        ] {
-            assert_eq!(region_of(domain), region, "{domain}");
-        }
-    }
 }

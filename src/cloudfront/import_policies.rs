@@ -8,6 +8,7 @@ use super::documents::Kind;
 use super::import::{Job, list, plain_name, quoted, seconds};
 use super::node::Node;
 use super::report::Rank;
+use crate::base::share::Share;
 use crate::distribution::cache_policy::{CachePolicy, OriginRequestPolicy};
 use crate::distribution::response_policy::{ResponsePolicy, may_touch};
 
@@ -37,7 +38,9 @@ const NOT_BY_LEGACY: [&str; 19] = [
 ];
 
 // Fields that a key cannot have (CloudFront: "Request and response behavior for custom origins").
-const NOT_IN_A_KEY: [&str; 7] = [
+const NOT_IN_A_KEY: [&str; 9] = [
+    "client-cert",
+    "client-cert-chain",
     "cloudfront-viewer-address",
     "cloudfront-viewer-asn",
     "cloudfront-viewer-cert-pem",
@@ -56,13 +59,8 @@ impl<'d> Job<'d, '_> {
                 let may_compress =
                     managed.as_ref().is_none_or(|policy| !policy.compress.is_empty());
                 let is_off = behavior.get("Compress").is_some() && !behavior.is("Compress");
-                if self.served_as.is_some() {
-                    self.out.push_str(if is_off { "compress = \"off\"\n" } else { "" });
-                } else if is_off && may_compress {
-                    self.say(
-                        Rank::ToKnow,
-                        format!("{pattern}: Compress = false: if its cache policy compresses, name one here that does not"),
-                    );
+                if is_off && (may_compress || self.served_as.is_some()) {
+                    self.out.push_str("compress = \"off\"\n");
                 }
                 let managed = managed.map(|policy| policy.name);
                 let name = managed.or_else(|| self.own(Kind::CachePolicy, id, Self::cache_policy));
@@ -417,14 +415,19 @@ impl<'d> Job<'d, '_> {
         if !removed.is_empty() {
             let _ = writeln!(text, "remove = {}", list(&removed));
         }
-        if let Some(timing) =
-            policy.get("ServerTimingHeadersConfig").filter(|timing| timing.is("Enabled"))
-            && let Some((rate, percent)) = timing
+        if let Some(timing) = policy.get("ServerTimingHeadersConfig") {
+            let is_on = timing.is("Enabled");
+            if let Some((rate, percent)) = timing
                 .get("SamplingRate")
                 .and_then(|rate| Some((rate.clone(), rate.value().as_f64()?)))
-        {
-            rate.take();
-            let _ = writeln!(text, "server_timing = {}", percent.round().clamp(0.0, 100.0) as u64);
+            {
+                // The rate of what is off means nothing.
+                rate.take();
+                if is_on {
+                    let share = Share::of_percent(percent.clamp(0.0, 100.0)).unwrap_or_default();
+                    let _ = writeln!(text, "server_timing = {share}");
+                }
+            }
         }
         if let Some(cors) = policy.get("CorsConfig") {
             let cors = self.cors(&whose, &cors);

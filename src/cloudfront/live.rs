@@ -9,11 +9,14 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::deployment::{self, Role};
+use super::forms;
 use super::import::{Control, Job, Wishes, list, quoted};
-use super::import_behaviors::name_of;
+use super::import_behaviors::{name_of, realtime_log_of};
 use super::node::{Document as Tree, Node};
 use super::report::Rank;
 use super::strict::{self, Unfit, behaviors, text, texts};
+use super::trust;
 use crate::crypto::key::PublicKey;
 use crate::documents::shelf::{Document, Documents, Kind};
 
@@ -37,13 +40,14 @@ pub fn distribution(document: &Document, all: &Documents) -> Result<String, Unfi
     if !document.domain.is_empty() {
         hosts.push(document.domain.clone());
     }
+    let role = role(document, all);
     take_what_is_elsewhere(&root);
     job.origins(&root);
     job.groups(&root);
     job.behaviors(&root);
     job.errors(&root);
     let parts = std::mem::take(&mut job.out);
-    head(&mut job.out, document, &hosts);
+    head(&mut job.out, document, all, &hosts, &role);
     tag_header(&mut job.out, &root)?;
     job.geo(&root);
     let made: String = job.made.values().map(String::as_str).collect();
@@ -52,12 +56,29 @@ pub fn distribution(document: &Document, all: &Documents) -> Result<String, Unfi
     Ok(whole)
 }
 
+// A distribution that is left aside has no viewers to share.
+fn role(document: &Document, all: &Documents) -> Role {
+    let role = deployment::role(document, all);
+    let Role::Tried { of, .. } = &role else { return role };
+    let primary = all.get(Kind::Distribution, of);
+    if primary.is_some_and(|primary| distribution(primary, all).is_ok()) {
+        role
+    } else {
+        Role::Waiting
+    }
+}
+
 // The table of the distribution itself.
-fn head(out: &mut String, document: &Document, hosts: &[String]) {
+fn head(out: &mut String, document: &Document, all: &Documents, hosts: &[String], role: &Role) {
     let config = &document.config;
-    let _ =
-        writeln!(out, "[[distribution]]\nid = {}\nhosts = {}", quoted(&document.id), list(hosts));
-    if !strict::is(config, &["Enabled"]) {
+    let _ = writeln!(out, "[[distribution]]\nid = {}", quoted(&document.id));
+    match role {
+        Role::Tried { line, .. } => out.push_str(line),
+        Role::Own | Role::Waiting => {
+            let _ = writeln!(out, "hosts = {}", list(hosts));
+        }
+    }
+    if !strict::is(config, &["Enabled"]) || *role == Role::Waiting {
         out.push_str("enabled = false\n");
     }
     let comment = text(config, &["Comment"]);
@@ -77,11 +98,39 @@ fn head(out: &mut String, document: &Document, hosts: &[String]) {
         let _ = writeln!(out, "tags = {{ {} }}", pairs.join(", "));
     }
     let version = match text(config, &["HttpVersion"]) {
-        "http3" | "http2and3" => "http2and3",
+        known @ ("http1.1" | "http3" | "http2and3") => known,
         _ => "http2",
     };
     let _ = writeln!(out, "http_version = {}", quoted(version));
     out.push_str("compat = \"cloudfront\"\n");
+    // The handshake is over before a side is chosen: it is the primary distribution's.
+    if *role == Role::Own {
+        viewers_certificates(out, config, all);
+    }
+}
+
+// The trust store is one of the configuration's own, by its name or as what a document's bundle is.
+fn viewers_certificates(out: &mut String, config: &Value, all: &Documents) {
+    let Some(rule) = strict::at(config, &["ViewerMtlsConfig"]) else { return };
+    let store = "TrustStoreConfig";
+    match text(rule, &["Mode"]) {
+        "" | "required" if text(rule, &[store, "TrustStoreId"]).is_empty() => {}
+        "passthrough" => out.push_str("client_certificates = { mode = \"passthrough\" }\n"),
+        mode => {
+            let mode = if mode == "optional" { "optional" } else { "required" };
+            let flag = |name: &str| strict::is(rule, &[store, name]);
+            let named = text(rule, &[store, "TrustStoreId"]);
+            let known = all.get(Kind::TrustStore, trust::id_of(named));
+            let named = known.map_or_else(|| named.to_string(), |one| trust::bundle(&one.config));
+            let _ = writeln!(
+                out,
+                "client_certificates = {{ mode = \"{mode}\", trust_store_id = {}, ignore_expiry = {}, advertise = {} }}",
+                quoted(&named),
+                flag("IgnoreCertificateExpiry"),
+                flag("AdvertiseTrustStoreCaNames")
+            );
+        }
+    }
 }
 
 fn tag_header(out: &mut String, root: &Node<'_>) -> Result<(), Unfit> {
@@ -102,6 +151,7 @@ fn take_what_is_elsewhere(root: &Node<'_>) {
     root.take_each(&[
         "CallerReference",
         "Comment",
+        "ContinuousDeploymentPolicyId",
         "DefaultRootObject",
         "Enabled",
         "HttpVersion",
@@ -109,7 +159,9 @@ fn take_what_is_elsewhere(root: &Node<'_>) {
         "ConnectionMode",
         "Logging",
         "PriceClass",
+        "Staging",
         "ViewerCertificate",
+        "ViewerMtlsConfig",
         "WebACLId",
     ]);
     let all = root.items("CacheBehaviors").into_iter().chain(root.get("DefaultCacheBehavior"));
@@ -144,14 +196,16 @@ pub fn table(kind: Kind, document: &Document) -> Result<String, Unfit> {
             policy(document, |job, root| job.origin_request_policy(&document.id, root))
         }
         Kind::ResponseHeadersPolicy => {
-            whole_percents(config)?;
             policy(document, |job, root| job.response_policy(&document.id, root))
         }
         Kind::PublicKey => {
             let pem = text(config, &["EncodedKey"]);
             PublicKey::from_pem(&document.id, pem.as_bytes())
                 .map_err(|why| Unfit::new("InvalidArgument", format!("EncodedKey: {why}.")))?;
-            Ok(format!("[[public_key]]\nid = {}\npem = {}\n\n", quoted(&document.id), quoted(pem)))
+            let name = text(config, &["Name"]);
+            let name = if name.is_empty() { document.id.as_str() } else { name };
+            let (id, name, pem) = (quoted(&document.id), quoted(name), quoted(pem));
+            Ok(format!("[[public_key]]\nid = {id}\nname = {name}\npem = {pem}\n\n"))
         }
         Kind::KeyGroup => {
             // The list is a plain one here, and has no Quantity.
@@ -159,6 +213,8 @@ pub fn table(kind: Kind, document: &Document) -> Result<String, Unfit> {
             let keys: Vec<&str> = all.filter_map(Value::as_str).collect();
             Ok(format!("[key_group.{}]\nkeys = {}\n\n", quoted(&document.id), list(&keys)))
         }
+        Kind::FieldEncryptionProfile => forms::profile(&document.id, config),
+        Kind::FieldEncryption => forms::config(&document.id, config),
         Kind::OriginAccessControl => {
             let protocol = text(config, &["SigningProtocol"]);
             if protocol == "sigv4" {
@@ -167,19 +223,16 @@ pub fn table(kind: Kind, document: &Document) -> Result<String, Unfit> {
             let why = format!("SigningProtocol: {protocol} is not spoken here; sigv4 is.");
             Err(Unfit::new("InvalidArgument", why))
         }
-        // Functions are no tables: configurations take them as they are.
-        Kind::Distribution | Kind::OriginAccessIdentity | Kind::Function => Ok(String::new()),
-    }
-}
-
-fn whole_percents(config: &Value) -> Result<(), Unfit> {
-    let rate = strict::at(config, &["ServerTimingHeadersConfig", "SamplingRate"]);
-    match rate.and_then(Value::as_f64) {
-        Some(percent) if percent.fract() != 0.0 => Err(Unfit::new(
-            "InvalidArgument",
-            format!("ServerTimingHeadersConfig.SamplingRate: {percent} is no whole percent."),
-        )),
-        _ => Ok(()),
+        Kind::ContinuousDeploymentPolicy => deployment::check(config).map(|()| String::new()),
+        // Functions are no tables: configurations take them as they are. A subscription asks for
+        // what is counted in any case; a real-time log is the file's, which says what is in it, and so
+        // are the certificates of a trust store.
+        Kind::Distribution
+        | Kind::OriginAccessIdentity
+        | Kind::Function
+        | Kind::MonitoringSubscription
+        | Kind::RealtimeLogConfig
+        | Kind::TrustStore => Ok(String::new()),
     }
 }
 
@@ -207,6 +260,10 @@ pub fn named(kind: Kind, config: &Value) -> Vec<(Kind, String, String)> {
             let keys = all.filter_map(Value::as_str).enumerate();
             keys.map(|(at, id)| (Kind::PublicKey, id.to_string(), format!("Items[{at}]"))).collect()
         }
+        Kind::FieldEncryptionProfile | Kind::FieldEncryption => forms::named(config)
+            .into_iter()
+            .map(|(kind, id, place)| (kind, id.to_string(), place))
+            .collect(),
         _ => Vec::new(),
     }
 }
@@ -218,12 +275,19 @@ fn named_by_distribution(config: &Value) -> Vec<(Kind, String, String)> {
             (Kind::CachePolicy, "CachePolicyId"),
             (Kind::OriginRequestPolicy, "OriginRequestPolicyId"),
             (Kind::ResponseHeadersPolicy, "ResponseHeadersPolicyId"),
+            (Kind::FieldEncryption, "FieldLevelEncryptionId"),
         ] {
             all.push((kind, text(one, &[key]).to_string(), format!("{place}.{key}")));
         }
         for id in texts(one, &["TrustedKeyGroups"]) {
             all.push((Kind::KeyGroup, id.to_string(), format!("{place}.TrustedKeyGroups")));
         }
+        let log = realtime_log_of(text(one, &["RealtimeLogConfigArn"])).unwrap_or("");
+        all.push((
+            Kind::RealtimeLogConfig,
+            log.to_string(),
+            format!("{place}.RealtimeLogConfigArn"),
+        ));
         for one in strict::items(one, &["FunctionAssociations"]) {
             let name = name_of(text(one, &["FunctionARN"])).unwrap_or("").to_string();
             all.push((Kind::Function, name, format!("{place}.FunctionAssociations")));
@@ -237,6 +301,12 @@ fn named_by_distribution(config: &Value) -> Vec<(Kind, String, String)> {
         let place = format!("{place}.S3OriginConfig.OriginAccessIdentity");
         all.push((Kind::OriginAccessIdentity, id, place));
     }
+    let policy = "ContinuousDeploymentPolicyId";
+    let id = text(config, &[policy]).to_string();
+    all.push((Kind::ContinuousDeploymentPolicy, id, policy.to_string()));
+    let store = ["ViewerMtlsConfig", "TrustStoreConfig", "TrustStoreId"];
+    let id = trust::id_of(text(config, &store)).to_string();
+    all.push((Kind::TrustStore, id, store.join(".")));
     all.retain(|(_, id, _)| !id.is_empty());
     all
 }
@@ -250,13 +320,9 @@ mod tests {
 
     fn document(id: &str, config: Value) -> Document {
         Document {
-            id: id.into(),
-            revision: 1,
-            created: 0,
-            modified: 0,
             domain: "dx.cloudfront.net".into(),
             tags: BTreeMap::from([("team".to_string(), "edge".to_string())]),
-            config,
+            ..Document::new(id, config, 0)
         }
     }
 
@@ -301,6 +367,132 @@ mod tests {
     }
 
     #[test]
+    fn what_an_origin_and_its_methods_say_is_obeyed() {
+        let mut config = least();
+        let origin = &mut config["Origins"]["Items"][0];
+        origin["ResponseCompletionTimeout"] = 60.into();
+        origin["CustomOriginConfig"] = json!({
+            "HTTPPort": 8080, "HTTPSPort": 8443, "OriginProtocolPolicy": "match-viewer",
+            "OriginSslProtocols": { "Quantity": 3, "Items": ["TLSv1", "TLSv1.1", "TLSv1.2"] },
+            "IpAddressType": "ipv6",
+        });
+        origin["DomainName"] = "o.test".into();
+        for key in ["S3OriginConfig", "OriginAccessControlId"] {
+            origin.as_object_mut().unwrap().remove(key);
+        }
+        config["DefaultCacheBehavior"]["AllowedMethods"] = json!({
+            "Quantity": 3, "Items": ["GET", "HEAD", "OPTIONS"],
+            "CachedMethods": { "Quantity": 3, "Items": ["GET", "HEAD", "OPTIONS"] },
+        });
+        let text = distribution(&document("E1", config), &shelf()).unwrap();
+        for words in [
+            "url = \"https://o.test:8443\"",
+            "match_viewer = true",
+            "http_port = 8080",
+            "ip = \"ipv6\"",
+            "complete = \"60s\"",
+            "cache_options = true",
+        ] {
+            assert!(text.contains(words), "{words} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_staging_distribution_is_reached_by_its_primarys_viewers_alone() {
+        let mut config = least();
+        config["Aliases"] = json!({ "Quantity": 0 });
+        config["Enabled"] = true.into();
+        config["Staging"] = true.into();
+        config["ViewerMtlsConfig"] = json!({ "Mode": "passthrough" });
+        let staging = document("S1", config);
+        let mut all = shelf();
+        all.put(Kind::Distribution, staging.clone());
+        let text = distribution(&staging, &all).unwrap();
+        let lines = |text: &str| text.lines().map(String::from).collect::<Vec<String>>();
+        assert!(lines(&text).contains(&"enabled = false".to_string()), "{text}");
+        let mut primary = document("P1", least());
+        primary.config["ContinuousDeploymentPolicyId"] = "CD".into();
+        primary.domain = "dp.cloudfront.net".into();
+        all.put(Kind::Distribution, primary);
+        let policy = json!({ "Enabled": true,
+            "StagingDistributionDnsNames": { "Quantity": 1, "Items": ["dx.cloudfront.net"] },
+            "TrafficConfig": { "Type": "SingleWeight", "SingleWeightConfig": { "Weight": 0.05 } } });
+        all.put(Kind::ContinuousDeploymentPolicy, document("CD", policy));
+        let text = distribution(&staging, &all).unwrap();
+        let all_lines = lines(&text);
+        assert!(
+            all_lines.contains(&"staging = { of = \"P1\", percent = 5 }".to_string()),
+            "{text}"
+        );
+        for absent in ["hosts = ", "enabled = ", "client_certificates = "] {
+            assert!(!all_lines.iter().any(|line| line.starts_with(absent)), "{text}");
+        }
+        // A primary distribution that cannot be served shares nothing.
+        let mut broken = document("P1", json!({ "ContinuousDeploymentPolicyId": "CD" }));
+        broken.config["TenantConfig"] = json!({ "x": 1 });
+        all.put(Kind::Distribution, broken);
+        let text = distribution(&staging, &all).unwrap();
+        assert!(text.contains("enabled = false\n"), "{text}");
+    }
+
+    #[test]
+    fn viewers_certificates_are_held_to_a_trust_store_of_the_configuration() {
+        let line = |rule: Value| {
+            let mut config = least();
+            config["ViewerMtlsConfig"] = rule;
+            let text = distribution(&document("E1", config), &shelf()).unwrap();
+            text.lines().find(|line| line.starts_with("client_")).unwrap_or("").to_string()
+        };
+        let store = json!({ "TrustStoreId": "ts", "IgnoreCertificateExpiry": true });
+        assert_eq!(
+            line(json!({ "Mode": "optional", "TrustStoreConfig": store })),
+            "client_certificates = { mode = \"optional\", trust_store_id = \"ts\", ignore_expiry = true, advertise = false }"
+        );
+        // A document's is that of its bundle.
+        let mut all = shelf();
+        let bundle = json!({ "Name": "n", "CaCertificatesBundleSource": { "CaCertificatesBundleS3Location":
+            { "Bucket": "b", "Key": "ca.pem", "Region": "eu-west-1" } } });
+        all.put(Kind::TrustStore, document("ts_1", bundle));
+        let mut config = least();
+        config["ViewerMtlsConfig"] =
+            json!({ "Mode": "required", "TrustStoreConfig": { "TrustStoreId": "ts_1" } });
+        let text = distribution(&document("E1", config), &all).unwrap();
+        assert!(text.contains("trust_store_id = \"s3://b/ca.pem\", "), "{text}");
+        let passed = "client_certificates = { mode = \"passthrough\" }";
+        assert_eq!(line(json!({ "Mode": "passthrough" })), passed);
+        assert_eq!(line(json!({})), "");
+    }
+
+    #[test]
+    fn calls_of_grpc_are_asked_over_http2_whatever_else_is_said() {
+        let mut config = least();
+        config["Origins"]["Items"][0] = json!({ "Id": "o", "DomainName": "app.example.com",
+            "CustomOriginConfig": { "OriginProtocolPolicy": "https-only", "OriginHttpVersion": "http1.1" } });
+        let all = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"];
+        config["DefaultCacheBehavior"]["AllowedMethods"] = json!({ "Quantity": 7, "Items": all });
+        config["DefaultCacheBehavior"]["GrpcConfig"] = json!({ "Enabled": true });
+        let arn = "arn:aws:acm:us-east-1:1:certificate/c";
+        config["Origins"]["Items"][0]["CustomOriginConfig"]["OriginMtlsConfig"] =
+            json!({ "ClientCertificateArn": arn });
+        let shown = format!("tls = {{ certificate_id = \"{arn}\" }}");
+        let text = distribution(&document("E1", config.clone()), &shelf()).unwrap();
+        assert!(text.lines().any(|known| known == shown), "{text}");
+        config["Origins"]["Items"][0]["CustomOriginConfig"]["OriginMtlsConfig"].take();
+        for line in ["http_version = \"http2\"", "grpc = true", "methods = \"all\""] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+        let mut matching = config.clone();
+        let custom = &mut matching["Origins"]["Items"][0]["CustomOriginConfig"];
+        custom["OriginProtocolPolicy"] = "match-viewer".into();
+        let said = distribution(&document("E1", matching), &shelf()).unwrap_err().message;
+        assert!(said.contains("OriginProtocolPolicy = match-viewer"), "{said}");
+        let custom = &mut config["Origins"]["Items"][0]["CustomOriginConfig"];
+        custom["OriginProtocolPolicy"] = "http-only".into();
+        let said = distribution(&document("E1", config), &shelf()).unwrap_err().message;
+        assert!(said.ends_with("an origin that is asked over HTTP/2."), "{said}");
+    }
+
+    #[test]
     fn functions_are_named_as_behaviors_of_a_file_name_them() {
         let arn = |name: &str| format!("arn:aws:cloudfront::000000000177:function/{name}");
         let mut config = least();
@@ -319,6 +511,35 @@ mod tests {
             .map(|(_, id, _)| id.as_str())
             .collect();
         assert_eq!(ids, ["index", "mark"]);
+    }
+
+    #[test]
+    fn lambdas_are_named_by_their_arns_and_shown_bodies_where_they_ask() {
+        let arn = "arn:aws:lambda:us-east-1:000000000177:function:resize:3";
+        let of = |event: &str, body: bool| json!({ "EventType": event, "LambdaFunctionARN": arn, "IncludeBody": body });
+        let mut config = least();
+        config["DefaultCacheBehavior"]["LambdaFunctionAssociations"] = json!({ "Quantity": 2,
+            "Items": [of("origin-request", true), of("origin-response", false)] });
+        let text = distribution(&document("E1", config), &shelf()).unwrap();
+        let line = format!(
+            "functions = {{ origin_request = \"{arn}\", origin_response = \"{arn}\", body = [\"origin_request\"] }}"
+        );
+        assert!(text.lines().any(|known| known == line), "{text}");
+    }
+
+    #[test]
+    fn a_behavior_is_told_of_in_the_real_time_log_that_it_names() {
+        let mut config = least();
+        let arn = "arn:aws:cloudfront::000000000177:realtime-log-config/all";
+        config["DefaultCacheBehavior"]["RealtimeLogConfigArn"] = arn.into();
+        let text = distribution(&document("E1", config.clone()), &shelf()).unwrap();
+        assert!(text.lines().any(|known| known == "realtime_config = \"all\""), "{text}");
+        let found = named(Kind::Distribution, &config);
+        let log = found.iter().find(|(kind, ..)| *kind == Kind::RealtimeLogConfig).unwrap();
+        assert_eq!(log.1, "all");
+        config["DefaultCacheBehavior"]["RealtimeLogConfigArn"] = "all".into();
+        let said = distribution(&document("E1", config), &shelf()).unwrap_err().message;
+        assert!(said.contains("RealtimeLogConfigArn"), "{said}");
     }
 
     #[test]
@@ -362,6 +583,8 @@ mod tests {
             ]
         );
         assert_eq!(found[0].2, "DefaultCacheBehavior.CachePolicyId");
+        // What was compiled of one is used again whatever became of others (`config/units.rs`).
+        assert!(found.iter().all(|(kind, ..)| *kind != Kind::Distribution));
         let group = json!({ "Name": "g", "Items": ["K1"] });
         assert_eq!(named(Kind::KeyGroup, &group)[0].1, "K1");
         assert!(named(Kind::CachePolicy, &group).is_empty());
@@ -376,8 +599,8 @@ mod tests {
         assert!(text.starts_with("[cache_policy.\"6f-1\"]\n") && text.contains("query = \"all\""));
         let half =
             json!({ "ServerTimingHeadersConfig": { "Enabled": true, "SamplingRate": 12.5 } });
-        let why = table(Kind::ResponseHeadersPolicy, &document("r", half)).unwrap_err().message;
-        assert!(why.contains("SamplingRate"), "{why}");
+        let text = table(Kind::ResponseHeadersPolicy, &document("r", half)).unwrap();
+        assert!(text.contains("server_timing = 12.5\n"), "{text}");
         let key = json!({ "EncodedKey": "none" });
         assert!(
             table(Kind::PublicKey, &document("K", key)).unwrap_err().message.contains("EncodedKey")

@@ -5,18 +5,23 @@
 //! carried over is reported, item by item: values that were never read are looked for at the end.
 
 pub mod defaults;
+pub mod deployment;
 mod documents;
 pub mod export;
 mod export_policies;
 pub mod formation;
 mod formation_values;
+mod forms;
 pub mod import;
 mod import_behaviors;
+mod import_forms;
 mod import_origins;
 mod import_policies;
+mod import_whole;
 pub mod live;
 pub mod model;
 mod node;
+pub mod realtime;
 mod repair;
 pub mod report;
 pub mod seal;
@@ -25,4 +30,5 @@ pub mod strict;
 pub mod terraform;
 mod terraform_names;
 mod terraform_references;
+pub mod trust;
 mod yaml;

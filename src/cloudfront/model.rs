@@ -723,6 +723,269 @@ pub static DISTRIBUTION_ID_LIST: Shape = Shape::Record(&[
     },
 ]);
 
+/// `DistributionIdOwner`.
+pub static DISTRIBUTION_ID_OWNER: Shape = Shape::Record(&[
+    Member { name: "DistributionId", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "OwnerAccountId", needed: Needed::Always, shape: &Shape::Text },
+]);
+
+/// `DistributionIdOwnerList`.
+pub static DISTRIBUTION_ID_OWNER_LIST: Shape = Shape::Record(&[
+    Member { name: "Marker", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "NextMarker", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "MaxItems", needed: Needed::Always, shape: &Shape::Whole },
+    Member { name: "IsTruncated", needed: Needed::Always, shape: &Shape::Truth },
+    Member { name: "Quantity", needed: Needed::Always, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List("DistributionIdOwner", &DISTRIBUTION_ID_OWNER),
+    },
+]);
+
+/// `ConflictingAlias`.
+pub static CONFLICTING_ALIAS: Shape = Shape::Record(&[
+    Member { name: "Alias", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "DistributionId", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "AccountId", needed: Needed::Maybe, shape: &Shape::Text },
+]);
+
+/// `ConflictingAliasesList`.
+pub static CONFLICTING_ALIASES_LIST: Shape = Shape::Record(&[
+    Member { name: "NextMarker", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "MaxItems", needed: Needed::Maybe, shape: &Shape::Whole },
+    Member { name: "Quantity", needed: Needed::Maybe, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List("ConflictingAlias", &CONFLICTING_ALIAS),
+    },
+]);
+
+/// `ValidationTokenDetail`.
+pub static VALIDATION_TOKEN_DETAIL: Shape = Shape::Record(&[
+    Member { name: "Domain", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "RedirectTo", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "RedirectFrom", needed: Needed::Maybe, shape: &Shape::Text },
+]);
+
+/// `ManagedCertificateDetails`.
+pub static MANAGED_CERTIFICATE_DETAILS: Shape = Shape::Record(&[
+    Member { name: "CertificateArn", needed: Needed::Maybe, shape: &Shape::Text },
+    Member {
+        name: "CertificateStatus",
+        needed: Needed::Maybe,
+        shape: &Shape::Word(&[
+            "pending-validation",
+            "issued",
+            "inactive",
+            "expired",
+            "validation-timed-out",
+            "revoked",
+            "failed",
+        ]),
+    },
+    Member {
+        name: "ValidationTokenHost",
+        needed: Needed::Maybe,
+        shape: &Shape::Word(&["cloudfront", "self-hosted"]),
+    },
+    Member {
+        name: "ValidationTokenDetails",
+        needed: Needed::Maybe,
+        shape: &Shape::List("member", &VALIDATION_TOKEN_DETAIL),
+    },
+]);
+
+/// `RealtimeMetricsSubscriptionConfig`.
+pub static REALTIME_METRICS_SUBSCRIPTION_CONFIG: Shape = Shape::Record(&[Member {
+    name: "RealtimeMetricsSubscriptionStatus",
+    needed: Needed::Always,
+    shape: &Shape::Word(&["Enabled", "Disabled"]),
+}]);
+
+/// `MonitoringSubscription`.
+pub static MONITORING_SUBSCRIPTION: Shape = Shape::Record(&[Member {
+    name: "RealtimeMetricsSubscriptionConfig",
+    needed: Needed::Maybe,
+    shape: &REALTIME_METRICS_SUBSCRIPTION_CONFIG,
+}]);
+
+/// `KinesisStreamConfig`.
+pub static KINESIS_STREAM_CONFIG: Shape = Shape::Record(&[
+    Member { name: "RoleARN", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "StreamARN", needed: Needed::Always, shape: &Shape::Text },
+]);
+
+/// `EndPoint`.
+pub static END_POINT: Shape = Shape::Record(&[
+    Member { name: "StreamType", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "KinesisStreamConfig", needed: Needed::Maybe, shape: &KINESIS_STREAM_CONFIG },
+]);
+
+/// `CreateRealtimeLogConfigRequest`.
+pub static CREATE_REALTIME_LOG_CONFIG_REQUEST: Shape = Shape::Record(&[
+    Member { name: "EndPoints", needed: Needed::Always, shape: &Shape::List("member", &END_POINT) },
+    Member { name: "Fields", needed: Needed::Always, shape: &Shape::List("Field", &Shape::Text) },
+    Member { name: "Name", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "SamplingRate", needed: Needed::Always, shape: &Shape::Whole },
+]);
+
+/// `RealtimeLogConfig`.
+pub static REALTIME_LOG_CONFIG: Shape = Shape::Record(&[
+    Member { name: "ARN", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Name", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "SamplingRate", needed: Needed::Always, shape: &Shape::Whole },
+    Member { name: "EndPoints", needed: Needed::Always, shape: &Shape::List("member", &END_POINT) },
+    Member { name: "Fields", needed: Needed::Always, shape: &Shape::List("Field", &Shape::Text) },
+]);
+
+/// `CreateRealtimeLogConfigResult`.
+pub static CREATE_REALTIME_LOG_CONFIG_RESULT: Shape = Shape::Record(&[Member {
+    name: "RealtimeLogConfig",
+    needed: Needed::Maybe,
+    shape: &REALTIME_LOG_CONFIG,
+}]);
+
+/// `GetRealtimeLogConfigRequest`.
+pub static GET_REALTIME_LOG_CONFIG_REQUEST: Shape = Shape::Record(&[
+    Member { name: "Name", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "ARN", needed: Needed::Maybe, shape: &Shape::Text },
+]);
+
+/// `GetRealtimeLogConfigResult`.
+pub static GET_REALTIME_LOG_CONFIG_RESULT: Shape = Shape::Record(&[Member {
+    name: "RealtimeLogConfig",
+    needed: Needed::Maybe,
+    shape: &REALTIME_LOG_CONFIG,
+}]);
+
+/// `UpdateRealtimeLogConfigRequest`.
+pub static UPDATE_REALTIME_LOG_CONFIG_REQUEST: Shape = Shape::Record(&[
+    Member { name: "EndPoints", needed: Needed::Maybe, shape: &Shape::List("member", &END_POINT) },
+    Member { name: "Fields", needed: Needed::Maybe, shape: &Shape::List("Field", &Shape::Text) },
+    Member { name: "Name", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "ARN", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "SamplingRate", needed: Needed::Maybe, shape: &Shape::Whole },
+]);
+
+/// `UpdateRealtimeLogConfigResult`.
+pub static UPDATE_REALTIME_LOG_CONFIG_RESULT: Shape = Shape::Record(&[Member {
+    name: "RealtimeLogConfig",
+    needed: Needed::Maybe,
+    shape: &REALTIME_LOG_CONFIG,
+}]);
+
+/// `DeleteRealtimeLogConfigRequest`.
+pub static DELETE_REALTIME_LOG_CONFIG_REQUEST: Shape = Shape::Record(&[
+    Member { name: "Name", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "ARN", needed: Needed::Maybe, shape: &Shape::Text },
+]);
+
+/// `RealtimeLogConfigs`.
+pub static REALTIME_LOG_CONFIGS: Shape = Shape::Record(&[
+    Member { name: "MaxItems", needed: Needed::Always, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List("member", &REALTIME_LOG_CONFIG),
+    },
+    Member { name: "IsTruncated", needed: Needed::Always, shape: &Shape::Truth },
+    Member { name: "Marker", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "NextMarker", needed: Needed::Maybe, shape: &Shape::Text },
+]);
+
+/// `ListDistributionsByRealtimeLogConfigRequest`.
+pub static LIST_DISTRIBUTIONS_BY_REALTIME_LOG_CONFIG_REQUEST: Shape = Shape::Record(&[
+    Member { name: "Marker", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "MaxItems", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "RealtimeLogConfigName", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "RealtimeLogConfigArn", needed: Needed::Maybe, shape: &Shape::Text },
+]);
+
+/// `CaCertificatesBundleS3Location`.
+pub static CA_CERTIFICATES_BUNDLE_S3_LOCATION: Shape = Shape::Record(&[
+    Member { name: "Bucket", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Key", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Region", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Version", needed: Needed::Maybe, shape: &Shape::Text },
+]);
+
+/// `CaCertificatesBundleSource`.
+pub static CA_CERTIFICATES_BUNDLE_SOURCE: Shape = Shape::Record(&[Member {
+    name: "CaCertificatesBundleS3Location",
+    needed: Needed::Maybe,
+    shape: &CA_CERTIFICATES_BUNDLE_S3_LOCATION,
+}]);
+
+/// `CreateTrustStoreRequest`.
+pub static CREATE_TRUST_STORE_REQUEST: Shape = Shape::Record(&[
+    Member { name: "Name", needed: Needed::Always, shape: &Shape::Text },
+    Member {
+        name: "CaCertificatesBundleSource",
+        needed: Needed::Always,
+        shape: &CA_CERTIFICATES_BUNDLE_SOURCE,
+    },
+    Member {
+        name: "UseClientCertificateOCSPEndpoint",
+        needed: Needed::Maybe,
+        shape: &Shape::Truth,
+    },
+    Member { name: "Tags", needed: Needed::Maybe, shape: &TAGS },
+]);
+
+/// `TrustStore`.
+pub static TRUST_STORE: Shape = Shape::Record(&[
+    Member { name: "Id", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "Arn", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "Name", needed: Needed::Maybe, shape: &Shape::Text },
+    Member {
+        name: "Status",
+        needed: Needed::Maybe,
+        shape: &Shape::Word(&["pending", "active", "failed"]),
+    },
+    Member { name: "NumberOfCaCertificates", needed: Needed::Maybe, shape: &Shape::Whole },
+    Member { name: "LastModifiedTime", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "Reason", needed: Needed::Maybe, shape: &Shape::Text },
+    Member {
+        name: "UseClientCertificateOCSPEndpoint",
+        needed: Needed::Maybe,
+        shape: &Shape::Truth,
+    },
+]);
+
+/// `ListTrustStoresRequest`.
+pub static LIST_TRUST_STORES_REQUEST: Shape = Shape::Record(&[
+    Member { name: "Marker", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "MaxItems", needed: Needed::Maybe, shape: &Shape::Whole },
+]);
+
+/// `TrustStoreSummary`.
+pub static TRUST_STORE_SUMMARY: Shape = Shape::Record(&[
+    Member { name: "Id", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Arn", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Name", needed: Needed::Always, shape: &Shape::Text },
+    Member {
+        name: "Status",
+        needed: Needed::Always,
+        shape: &Shape::Word(&["pending", "active", "failed"]),
+    },
+    Member { name: "NumberOfCaCertificates", needed: Needed::Always, shape: &Shape::Whole },
+    Member { name: "LastModifiedTime", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Reason", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "ETag", needed: Needed::Always, shape: &Shape::Text },
+]);
+
+/// `ListTrustStoresResult`.
+pub static LIST_TRUST_STORES_RESULT: Shape = Shape::Record(&[
+    Member { name: "NextMarker", needed: Needed::Maybe, shape: &Shape::Text },
+    Member {
+        name: "TrustStoreList",
+        needed: Needed::Maybe,
+        shape: &Shape::List("TrustStoreSummary", &TRUST_STORE_SUMMARY),
+    },
+]);
+
 /// `CachePolicyHeadersConfig`.
 pub static CACHE_POLICY_HEADERS_CONFIG: Shape = Shape::Record(&[
     Member {
@@ -1329,20 +1592,298 @@ pub static KEY_GROUP_LIST: Shape = Shape::Record(&[
     },
 ]);
 
+/// `FieldPatterns`.
+pub static FIELD_PATTERNS: Shape = Shape::Record(&[
+    Member { name: "Quantity", needed: Needed::Always, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List("FieldPattern", &Shape::Text),
+    },
+]);
+
+/// `EncryptionEntity`.
+pub static ENCRYPTION_ENTITY: Shape = Shape::Record(&[
+    Member { name: "PublicKeyId", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "ProviderId", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "FieldPatterns", needed: Needed::Always, shape: &FIELD_PATTERNS },
+]);
+
+/// `EncryptionEntities`.
+pub static ENCRYPTION_ENTITIES: Shape = Shape::Record(&[
+    Member { name: "Quantity", needed: Needed::Always, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List("EncryptionEntity", &ENCRYPTION_ENTITY),
+    },
+]);
+
+/// `FieldLevelEncryptionProfileConfig`.
+pub static FIELD_LEVEL_ENCRYPTION_PROFILE_CONFIG: Shape = Shape::Record(&[
+    Member { name: "Name", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "CallerReference", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Comment", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "EncryptionEntities", needed: Needed::Always, shape: &ENCRYPTION_ENTITIES },
+]);
+
+/// `FieldLevelEncryptionProfile`.
+pub static FIELD_LEVEL_ENCRYPTION_PROFILE: Shape = Shape::Record(&[
+    Member { name: "Id", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "LastModifiedTime", needed: Needed::Always, shape: &Shape::Text },
+    Member {
+        name: "FieldLevelEncryptionProfileConfig",
+        needed: Needed::Always,
+        shape: &FIELD_LEVEL_ENCRYPTION_PROFILE_CONFIG,
+    },
+]);
+
+/// `FieldLevelEncryptionProfileSummary`.
+pub static FIELD_LEVEL_ENCRYPTION_PROFILE_SUMMARY: Shape = Shape::Record(&[
+    Member { name: "Id", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "LastModifiedTime", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Name", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "EncryptionEntities", needed: Needed::Always, shape: &ENCRYPTION_ENTITIES },
+    Member { name: "Comment", needed: Needed::Maybe, shape: &Shape::Text },
+]);
+
+/// `FieldLevelEncryptionProfileList`.
+pub static FIELD_LEVEL_ENCRYPTION_PROFILE_LIST: Shape = Shape::Record(&[
+    Member { name: "NextMarker", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "MaxItems", needed: Needed::Always, shape: &Shape::Whole },
+    Member { name: "Quantity", needed: Needed::Always, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List(
+            "FieldLevelEncryptionProfileSummary",
+            &FIELD_LEVEL_ENCRYPTION_PROFILE_SUMMARY,
+        ),
+    },
+]);
+
+/// `StagingDistributionDnsNames`.
+pub static STAGING_DISTRIBUTION_DNS_NAMES: Shape = Shape::Record(&[
+    Member { name: "Quantity", needed: Needed::Always, shape: &Shape::Whole },
+    Member { name: "Items", needed: Needed::Maybe, shape: &Shape::List("DnsName", &Shape::Text) },
+]);
+
+/// `SessionStickinessConfig`.
+pub static SESSION_STICKINESS_CONFIG: Shape = Shape::Record(&[
+    Member { name: "IdleTTL", needed: Needed::Always, shape: &Shape::Whole },
+    Member { name: "MaximumTTL", needed: Needed::Always, shape: &Shape::Whole },
+]);
+
+/// `ContinuousDeploymentSingleWeightConfig`.
+pub static CONTINUOUS_DEPLOYMENT_SINGLE_WEIGHT_CONFIG: Shape = Shape::Record(&[
+    Member { name: "Weight", needed: Needed::Always, shape: &Shape::Fraction },
+    Member {
+        name: "SessionStickinessConfig",
+        needed: Needed::Maybe,
+        shape: &SESSION_STICKINESS_CONFIG,
+    },
+]);
+
+/// `ContinuousDeploymentSingleHeaderConfig`.
+pub static CONTINUOUS_DEPLOYMENT_SINGLE_HEADER_CONFIG: Shape = Shape::Record(&[
+    Member { name: "Header", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Value", needed: Needed::Always, shape: &Shape::Text },
+]);
+
+/// `TrafficConfig`.
+pub static TRAFFIC_CONFIG: Shape = Shape::Record(&[
+    Member {
+        name: "SingleWeightConfig",
+        needed: Needed::Maybe,
+        shape: &CONTINUOUS_DEPLOYMENT_SINGLE_WEIGHT_CONFIG,
+    },
+    Member {
+        name: "SingleHeaderConfig",
+        needed: Needed::Maybe,
+        shape: &CONTINUOUS_DEPLOYMENT_SINGLE_HEADER_CONFIG,
+    },
+    Member {
+        name: "Type",
+        needed: Needed::Always,
+        shape: &Shape::Word(&["SingleWeight", "SingleHeader"]),
+    },
+]);
+
+/// `ContinuousDeploymentPolicyConfig`.
+pub static CONTINUOUS_DEPLOYMENT_POLICY_CONFIG: Shape = Shape::Record(&[
+    Member {
+        name: "StagingDistributionDnsNames",
+        needed: Needed::Always,
+        shape: &STAGING_DISTRIBUTION_DNS_NAMES,
+    },
+    Member { name: "Enabled", needed: Needed::Always, shape: &Shape::Truth },
+    Member { name: "TrafficConfig", needed: Needed::Maybe, shape: &TRAFFIC_CONFIG },
+]);
+
+/// `ContinuousDeploymentPolicy`.
+pub static CONTINUOUS_DEPLOYMENT_POLICY: Shape = Shape::Record(&[
+    Member { name: "Id", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "LastModifiedTime", needed: Needed::Always, shape: &Shape::Text },
+    Member {
+        name: "ContinuousDeploymentPolicyConfig",
+        needed: Needed::Always,
+        shape: &CONTINUOUS_DEPLOYMENT_POLICY_CONFIG,
+    },
+]);
+
+/// `ContinuousDeploymentPolicySummary`.
+pub static CONTINUOUS_DEPLOYMENT_POLICY_SUMMARY: Shape = Shape::Record(&[Member {
+    name: "ContinuousDeploymentPolicy",
+    needed: Needed::Always,
+    shape: &CONTINUOUS_DEPLOYMENT_POLICY,
+}]);
+
+/// `ContinuousDeploymentPolicyList`.
+pub static CONTINUOUS_DEPLOYMENT_POLICY_LIST: Shape = Shape::Record(&[
+    Member { name: "NextMarker", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "MaxItems", needed: Needed::Always, shape: &Shape::Whole },
+    Member { name: "Quantity", needed: Needed::Always, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List(
+            "ContinuousDeploymentPolicySummary",
+            &CONTINUOUS_DEPLOYMENT_POLICY_SUMMARY,
+        ),
+    },
+]);
+
+/// `QueryArgProfile`.
+pub static QUERY_ARG_PROFILE: Shape = Shape::Record(&[
+    Member { name: "QueryArg", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "ProfileId", needed: Needed::Always, shape: &Shape::Text },
+]);
+
+/// `QueryArgProfiles`.
+pub static QUERY_ARG_PROFILES: Shape = Shape::Record(&[
+    Member { name: "Quantity", needed: Needed::Always, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List("QueryArgProfile", &QUERY_ARG_PROFILE),
+    },
+]);
+
+/// `QueryArgProfileConfig`.
+pub static QUERY_ARG_PROFILE_CONFIG: Shape = Shape::Record(&[
+    Member {
+        name: "ForwardWhenQueryArgProfileIsUnknown",
+        needed: Needed::Always,
+        shape: &Shape::Truth,
+    },
+    Member { name: "QueryArgProfiles", needed: Needed::Maybe, shape: &QUERY_ARG_PROFILES },
+]);
+
+/// `ContentTypeProfile`.
+pub static CONTENT_TYPE_PROFILE: Shape = Shape::Record(&[
+    Member { name: "Format", needed: Needed::Always, shape: &Shape::Word(&["URLEncoded"]) },
+    Member { name: "ProfileId", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "ContentType", needed: Needed::Always, shape: &Shape::Text },
+]);
+
+/// `ContentTypeProfiles`.
+pub static CONTENT_TYPE_PROFILES: Shape = Shape::Record(&[
+    Member { name: "Quantity", needed: Needed::Always, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List("ContentTypeProfile", &CONTENT_TYPE_PROFILE),
+    },
+]);
+
+/// `ContentTypeProfileConfig`.
+pub static CONTENT_TYPE_PROFILE_CONFIG: Shape = Shape::Record(&[
+    Member {
+        name: "ForwardWhenContentTypeIsUnknown",
+        needed: Needed::Always,
+        shape: &Shape::Truth,
+    },
+    Member { name: "ContentTypeProfiles", needed: Needed::Maybe, shape: &CONTENT_TYPE_PROFILES },
+]);
+
+/// `FieldLevelEncryptionConfig`.
+pub static FIELD_LEVEL_ENCRYPTION_CONFIG: Shape = Shape::Record(&[
+    Member { name: "CallerReference", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Comment", needed: Needed::Maybe, shape: &Shape::Text },
+    Member {
+        name: "QueryArgProfileConfig",
+        needed: Needed::Maybe,
+        shape: &QUERY_ARG_PROFILE_CONFIG,
+    },
+    Member {
+        name: "ContentTypeProfileConfig",
+        needed: Needed::Maybe,
+        shape: &CONTENT_TYPE_PROFILE_CONFIG,
+    },
+]);
+
+/// `FieldLevelEncryption`.
+pub static FIELD_LEVEL_ENCRYPTION: Shape = Shape::Record(&[
+    Member { name: "Id", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "LastModifiedTime", needed: Needed::Always, shape: &Shape::Text },
+    Member {
+        name: "FieldLevelEncryptionConfig",
+        needed: Needed::Always,
+        shape: &FIELD_LEVEL_ENCRYPTION_CONFIG,
+    },
+]);
+
+/// `FieldLevelEncryptionSummary`.
+pub static FIELD_LEVEL_ENCRYPTION_SUMMARY: Shape = Shape::Record(&[
+    Member { name: "Id", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "LastModifiedTime", needed: Needed::Always, shape: &Shape::Text },
+    Member { name: "Comment", needed: Needed::Maybe, shape: &Shape::Text },
+    Member {
+        name: "QueryArgProfileConfig",
+        needed: Needed::Maybe,
+        shape: &QUERY_ARG_PROFILE_CONFIG,
+    },
+    Member {
+        name: "ContentTypeProfileConfig",
+        needed: Needed::Maybe,
+        shape: &CONTENT_TYPE_PROFILE_CONFIG,
+    },
+]);
+
+/// `FieldLevelEncryptionList`.
+pub static FIELD_LEVEL_ENCRYPTION_LIST: Shape = Shape::Record(&[
+    Member { name: "NextMarker", needed: Needed::Maybe, shape: &Shape::Text },
+    Member { name: "MaxItems", needed: Needed::Always, shape: &Shape::Whole },
+    Member { name: "Quantity", needed: Needed::Always, shape: &Shape::Whole },
+    Member {
+        name: "Items",
+        needed: Needed::Maybe,
+        shape: &Shape::List("FieldLevelEncryptionSummary", &FIELD_LEVEL_ENCRYPTION_SUMMARY),
+    },
+]);
+
 /// Each fault with its status.
-pub const FAULTS: [(&str, u16); 111] = [
+pub const FAULTS: [(&str, u16); 134] = [
     ("AccessDenied", 403),
     ("CNAMEAlreadyExists", 409),
     ("CachePolicyAlreadyExists", 409),
     ("CachePolicyInUse", 409),
     ("CannotChangeImmutablePublicKeyFields", 400),
+    ("CannotDeleteEntityWhileInUse", 409),
     ("CloudFrontOriginAccessIdentityAlreadyExists", 409),
     ("CloudFrontOriginAccessIdentityInUse", 409),
+    ("ContinuousDeploymentPolicyAlreadyExists", 409),
     ("ContinuousDeploymentPolicyInUse", 409),
     ("DistributionAlreadyExists", 409),
     ("DistributionNotDisabled", 409),
+    ("EntityAlreadyExists", 409),
     ("EntityLimitExceeded", 400),
     ("EntityNotFound", 404),
+    ("FieldLevelEncryptionConfigAlreadyExists", 409),
+    ("FieldLevelEncryptionConfigInUse", 409),
+    ("FieldLevelEncryptionProfileAlreadyExists", 409),
+    ("FieldLevelEncryptionProfileInUse", 409),
+    ("FieldLevelEncryptionProfileSizeExceeded", 400),
     ("IllegalDelete", 400),
     ("IllegalFieldLevelEncryptionConfigAssociationWithCacheBehavior", 400),
     ("IllegalOriginAccessConfiguration", 400),
@@ -1376,11 +1917,14 @@ pub const FAULTS: [(&str, u16); 111] = [
     ("InvalidWebACLId", 400),
     ("KeyGroupAlreadyExists", 409),
     ("MissingBody", 400),
+    ("MonitoringSubscriptionAlreadyExists", 409),
     ("NoSuchCachePolicy", 404),
     ("NoSuchCloudFrontOriginAccessIdentity", 404),
     ("NoSuchContinuousDeploymentPolicy", 404),
     ("NoSuchDistribution", 404),
     ("NoSuchFieldLevelEncryptionConfig", 404),
+    ("NoSuchFieldLevelEncryptionProfile", 404),
+    ("NoSuchMonitoringSubscription", 404),
     ("NoSuchOrigin", 404),
     ("NoSuchOriginAccessControl", 404),
     ("NoSuchOriginRequestPolicy", 404),
@@ -1395,6 +1939,9 @@ pub const FAULTS: [(&str, u16); 111] = [
     ("PreconditionFailed", 412),
     ("PublicKeyAlreadyExists", 409),
     ("PublicKeyInUse", 409),
+    ("QueryArgProfileEmpty", 400),
+    ("RealtimeLogConfigAlreadyExists", 409),
+    ("RealtimeLogConfigInUse", 400),
     ("RealtimeLogConfigOwnerMismatch", 401),
     ("ResourceInUse", 409),
     ("ResponseHeadersPolicyAlreadyExists", 409),
@@ -1405,6 +1952,7 @@ pub const FAULTS: [(&str, u16); 111] = [
     ("TooManyCachePolicies", 400),
     ("TooManyCertificates", 400),
     ("TooManyCloudFrontOriginAccessIdentities", 400),
+    ("TooManyContinuousDeploymentPolicies", 400),
     ("TooManyCookieNamesInWhiteList", 400),
     ("TooManyCookiesInCachePolicy", 400),
     ("TooManyCookiesInOriginRequestPolicy", 400),
@@ -1420,6 +1968,12 @@ pub const FAULTS: [(&str, u16); 111] = [
     ("TooManyDistributionsWithFunctionAssociations", 400),
     ("TooManyDistributionsWithLambdaAssociations", 400),
     ("TooManyDistributionsWithSingleFunctionARN", 400),
+    ("TooManyFieldLevelEncryptionConfigs", 400),
+    ("TooManyFieldLevelEncryptionContentTypeProfiles", 400),
+    ("TooManyFieldLevelEncryptionEncryptionEntities", 400),
+    ("TooManyFieldLevelEncryptionFieldPatterns", 400),
+    ("TooManyFieldLevelEncryptionProfiles", 400),
+    ("TooManyFieldLevelEncryptionQueryArgProfiles", 400),
     ("TooManyFunctionAssociations", 400),
     ("TooManyHeadersInCachePolicy", 400),
     ("TooManyHeadersInForwardedValues", 400),
@@ -1437,15 +1991,17 @@ pub const FAULTS: [(&str, u16); 111] = [
     ("TooManyQueryStringParameters", 400),
     ("TooManyQueryStringsInCachePolicy", 400),
     ("TooManyQueryStringsInOriginRequestPolicy", 400),
+    ("TooManyRealtimeLogConfigs", 400),
     ("TooManyRemoveHeadersInResponseHeadersPolicy", 400),
     ("TooManyResponseHeadersPolicies", 400),
     ("TooManyTrustedSigners", 400),
     ("TrustedKeyGroupDoesNotExist", 400),
     ("TrustedSignerDoesNotExist", 400),
+    ("UnsupportedOperation", 400),
 ];
 
 /// The calls that are answered.
-pub const CALLS: [&str; 56] = [
+pub const CALLS: [&str; 99] = [
     "CreateDistribution",
     "CreateDistributionWithTags",
     "GetDistribution",
@@ -1460,6 +2016,31 @@ pub const CALLS: [&str; 56] = [
     "ListDistributionsByOriginRequestPolicyId",
     "ListDistributionsByResponseHeadersPolicyId",
     "ListDistributionsByKeyGroup",
+    "ListDistributionsByWebACLId",
+    "ListDistributionsByVpcOriginId",
+    "ListDistributionsByAnycastIpListId",
+    "ListDistributionsByConnectionMode",
+    "ListDistributionsByOwnedResource",
+    "ListDistributionsByTrustStore",
+    "ListConflictingAliases",
+    "AssociateAlias",
+    "CopyDistribution",
+    "UpdateDistributionWithStagingConfig",
+    "GetManagedCertificateDetails",
+    "CreateMonitoringSubscription",
+    "GetMonitoringSubscription",
+    "DeleteMonitoringSubscription",
+    "CreateRealtimeLogConfig",
+    "GetRealtimeLogConfig",
+    "UpdateRealtimeLogConfig",
+    "DeleteRealtimeLogConfig",
+    "ListRealtimeLogConfigs",
+    "ListDistributionsByRealtimeLogConfig",
+    "CreateTrustStore",
+    "GetTrustStore",
+    "UpdateTrustStore",
+    "DeleteTrustStore",
+    "ListTrustStores",
     "CreateCachePolicy",
     "GetCachePolicy",
     "GetCachePolicyConfig",
@@ -1502,4 +2083,22 @@ pub const CALLS: [&str; 56] = [
     "UpdateKeyGroup",
     "DeleteKeyGroup",
     "ListKeyGroups",
+    "CreateFieldLevelEncryptionProfile",
+    "GetFieldLevelEncryptionProfile",
+    "GetFieldLevelEncryptionProfileConfig",
+    "UpdateFieldLevelEncryptionProfile",
+    "DeleteFieldLevelEncryptionProfile",
+    "ListFieldLevelEncryptionProfiles",
+    "CreateContinuousDeploymentPolicy",
+    "GetContinuousDeploymentPolicy",
+    "GetContinuousDeploymentPolicyConfig",
+    "UpdateContinuousDeploymentPolicy",
+    "DeleteContinuousDeploymentPolicy",
+    "ListContinuousDeploymentPolicies",
+    "CreateFieldLevelEncryptionConfig",
+    "GetFieldLevelEncryption",
+    "GetFieldLevelEncryptionConfig",
+    "UpdateFieldLevelEncryptionConfig",
+    "DeleteFieldLevelEncryptionConfig",
+    "ListFieldLevelEncryptionConfigs",
 ];

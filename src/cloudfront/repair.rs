@@ -7,7 +7,7 @@
 use super::report::{Rank, Report, one_line};
 
 /// What such a line begins with.
-const MAY_GO: [&str; 21] = [
+const MAY_GO: [&str; 22] = [
     "attempts = ",
     "comment = ",
     "compress = ",
@@ -17,6 +17,7 @@ const MAY_GO: [&str; 21] = [
     "default_root_object = ",
     "frame_options = ",
     "headers = {",
+    "ip = ",
     "origin_request_policy = ",
     "policy = ",
     "referrer_policy = ",

@@ -1,9 +1,10 @@
 //! Pure: what a distribution that came by the API may not ask for, because it would not be obeyed.
 //! Each is refused by the name of its field.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::import_behaviors::name_of;
+use super::import_behaviors::{name_of, realtime_log_of};
+use crate::distribution::functions::LambdaArn;
 
 /// Why a document is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,37 +64,34 @@ pub fn origins(config: &Value) -> Vec<(String, &Value)> {
 
 /// Looks for what would not be obeyed.
 pub fn check(config: &Value) -> Result<(), Unfit> {
-    for (key, why) in [
-        ("ContinuousDeploymentPolicyId", "continuous deployment is not managed by the API here"),
-        ("AnycastIpListId", "addresses are those of this machine"),
-    ] {
-        refuse_if(!text(config, &[key]).is_empty(), key, why)?;
-    }
     refuse_if(
-        is(config, &["Staging"]),
-        "Staging",
-        "staging distributions are not managed by the API here",
+        !text(config, &["AnycastIpListId"]).is_empty(),
+        "AnycastIpListId",
+        "addresses are those of this machine",
     )?;
+    staging(config)?;
     let mode = text(config, &["ConnectionMode"]);
     refuse_if(
         !matches!(mode, "" | "direct"),
         "ConnectionMode",
         &format!("{mode} is not served; a distribution serves its own hosts"),
     )?;
-    refuse_if(
-        text(config, &["HttpVersion"]) == "http1.1",
-        "HttpVersion",
-        "http1.1 alone is not done; HTTP/2 is spoken too",
-    )?;
+    let version = text(config, &["HttpVersion"]);
+    let calls = behaviors(config).into_iter().find(|(_, one)| is(one, &["GrpcConfig", "Enabled"]));
+    if let Some((place, _)) = calls.filter(|_| matches!(version, "http1.1" | "http3")) {
+        let why =
+            format!("calls of gRPC come over HTTP/2, which HttpVersion = {version} leaves out");
+        refuse_if(true, &format!("{place}.GrpcConfig"), &why)?;
+    }
     for (key, why) in [
         ("TenantConfig", "there are no tenants here"),
-        ("ViewerMtlsConfig", "viewers' certificates are a matter of the file's distributions"),
         ("ConnectionFunctionAssociation", "no function runs in a handshake"),
     ] {
         let says = at(config, &[key])
             .is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty()));
         refuse_if(says, key, why)?;
     }
+    viewers_certificates(config)?;
     let support = text(config, &["ViewerCertificate", "SSLSupportMethod"]);
     let is_usual = is(config, &["ViewerCertificate", "CloudFrontDefaultCertificate"]);
     refuse_if(
@@ -108,11 +106,53 @@ pub fn check(config: &Value) -> Result<(), Unfit> {
         ));
     }
     origins(config).iter().try_for_each(|(place, one)| origin(place, one))?;
-    behaviors(config).iter().try_for_each(|(place, one)| behavior(place, one))
+    behaviors(config).iter().try_for_each(|(place, one)| {
+        behavior(place, one)?;
+        encrypts_fields(config, place, one)
+    })
 }
 
 fn refuse_if(is: bool, place: &str, why: &str) -> Result<(), Unfit> {
     if is { Err(Unfit::new("InvalidArgument", format!("{place}: {why}."))) } else { Ok(()) }
+}
+
+// A staging distribution is reached by the viewers of another one alone.
+fn staging(config: &Value) -> Result<(), Unfit> {
+    let is_staging = is(config, &["Staging"]);
+    refuse_if(
+        is_staging && !text(config, &["ContinuousDeploymentPolicyId"]).is_empty(),
+        "ContinuousDeploymentPolicyId",
+        "it is the primary distribution that names a policy",
+    )?;
+    refuse_if(
+        is_staging && !items(config, &["Aliases"]).is_empty(),
+        "Aliases",
+        "a staging distribution has none; it shares its primary one's",
+    )
+}
+
+// A rule that verifies names whom it believes, and one that does not names nothing.
+fn viewers_certificates(config: &Value) -> Result<(), Unfit> {
+    let Some(rule) = at(config, &["ViewerMtlsConfig"]) else { return Ok(()) };
+    if rule.as_object().is_some_and(Map::is_empty) {
+        return Ok(());
+    }
+    let store = "TrustStoreConfig";
+    let is_named = !text(rule, &[store, "TrustStoreId"]).is_empty();
+    let is_passed = text(rule, &["Mode"]) == "passthrough";
+    let says = is_named
+        || is(rule, &[store, "AdvertiseTrustStoreCaNames"])
+        || is(rule, &[store, "IgnoreCertificateExpiry"]);
+    refuse_if(
+        is_passed && says,
+        "ViewerMtlsConfig.TrustStoreConfig",
+        "passthrough verifies nothing, so this means nothing",
+    )?;
+    refuse_if(
+        !is_passed && !is_named,
+        "ViewerMtlsConfig.TrustStoreConfig.TrustStoreId",
+        "a rule that verifies names a trust store",
+    )
 }
 
 fn origin(place: &str, one: &Value) -> Result<(), Unfit> {
@@ -122,35 +162,40 @@ fn origin(place: &str, one: &Value) -> Result<(), Unfit> {
         &named("VpcOriginConfig"),
         "there is no VPC here; name the address as a custom origin",
     )?;
+    let name = text(one, &["DomainName"]);
     refuse_if(
-        at(one, &["ResponseCompletionTimeout"]).and_then(Value::as_u64).unwrap_or(0) > 0,
+        name.contains('/'),
+        &named("DomainName"),
+        &format!("{name:?} is no domain name; it is said without a scheme and without a path"),
+    )?;
+    let path = text(one, &["OriginPath"]);
+    refuse_if(
+        !path.is_empty() && !path.starts_with('/'),
+        &named("OriginPath"),
+        &format!("{path:?} does not begin with a slash"),
+    )?;
+    let number = |path: &[&str]| at(one, path).and_then(Value::as_u64).filter(|n| *n > 0);
+    let read = number(&["CustomOriginConfig", "OriginReadTimeout"])
+        .or_else(|| number(&["S3OriginConfig", "OriginReadTimeout"]))
+        .unwrap_or(30);
+    refuse_if(
+        number(&["ResponseCompletionTimeout"]).is_some_and(|whole| whole < read),
         &named("ResponseCompletionTimeout"),
-        "there is no bound on a whole answer",
+        &format!("it is shorter than OriginReadTimeout, {read}"),
     )?;
     let custom = "CustomOriginConfig";
     let policy = text(one, &[custom, "OriginProtocolPolicy"]);
+    // It says what may be spoken; CloudFront speaks the best of it that the origin speaks.
+    let may = texts(one, &[custom, "OriginSslProtocols"]);
     refuse_if(
-        policy == "match-viewer",
-        &named("CustomOriginConfig.OriginProtocolPolicy"),
-        "match-viewer is not done; http-only and https-only are",
-    )?;
-    let old = texts(one, &[custom, "OriginSslProtocols"]);
-    let old: Vec<&str> = old.into_iter().filter(|name| *name != "TLSv1.2").collect();
-    refuse_if(
-        policy == "https-only" && !old.is_empty(),
+        policy != "http-only" && !may.is_empty() && !may.contains(&"TLSv1.2"),
         &named("CustomOriginConfig.OriginSslProtocols"),
-        &format!("{} is not spoken to origins; TLSv1.2 and later are", old.join(", ")),
-    )?;
-    let family = text(one, &[custom, "IpAddressType"]);
-    refuse_if(
-        !matches!(family, "" | "dualstack"),
-        &named("CustomOriginConfig.IpAddressType"),
-        &format!("{family}: names are resolved to IPv4 and IPv6 alike"),
+        &format!("{} is not spoken to origins; TLSv1.2 and later are", may.join(", ")),
     )?;
     refuse_if(
-        at(one, &[custom, "OriginMtlsConfig"]).is_some(),
+        at(one, &[custom, "OriginMtlsConfig"]).is_some() && policy == "http-only",
         &named("CustomOriginConfig.OriginMtlsConfig"),
-        "certificates for origins are named in the configuration file alone",
+        "an origin that is asked over http sees no certificate",
     )
 }
 
@@ -172,9 +217,9 @@ fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
     )?;
     let cached = texts(one, &["AllowedMethods", "CachedMethods"]);
     refuse_if(
-        cached.contains(&"OPTIONS"),
+        cached.contains(&"OPTIONS") && !allowed.contains(&"OPTIONS"),
         "AllowedMethods.CachedMethods",
-        "answers to OPTIONS are not cached",
+        "OPTIONS is not allowed",
     )?;
     refuse_if(is(one, &["SmoothStreaming"]), "SmoothStreaming", "it is not done")?;
     refuse_if(
@@ -189,21 +234,17 @@ fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
         "Enabled and the groups do not agree",
     )?;
     functions(place, one)?;
+    lambdas(place, one)?;
+    let log = text(one, &["RealtimeLogConfigArn"]);
     refuse_if(
-        !items(one, &["LambdaFunctionAssociations"]).is_empty(),
-        "LambdaFunctionAssociations",
-        "Lambda@Edge is a matter of the file's distributions",
+        !log.is_empty() && realtime_log_of(log).is_none(),
+        "RealtimeLogConfigArn",
+        "this is no ARN of a real-time log configuration",
     )?;
-    for (key, why) in [
-        ("FieldLevelEncryptionId", "fields reach the origin as they are"),
-        ("RealtimeLogConfigArn", "[log] realtime of the configuration file is for all behaviors"),
-    ] {
-        refuse_if(!text(one, &[key]).is_empty(), key, why)?;
-    }
     refuse_if(
-        is(one, &["GrpcConfig", "Enabled"]),
+        is(one, &["GrpcConfig", "Enabled"]) && !allowed.contains(&"POST"),
         "GrpcConfig",
-        "gRPC is a matter of the file's distributions",
+        "calls of gRPC are POST, which AllowedMethods leaves out",
     )?;
     let has_policy = !text(one, &["CachePolicyId"]).is_empty();
     let legacy = ["ForwardedValues", "MinTTL", "DefaultTTL", "MaxTTL"];
@@ -216,6 +257,34 @@ fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
         "CachePolicyId",
         "a cache policy or ForwardedValues is needed",
     )
+}
+
+// Where fields are encrypted, they come and go over TLS, and forms may come at all.
+fn encrypts_fields(config: &Value, place: &str, one: &Value) -> Result<(), Unfit> {
+    if text(one, &["FieldLevelEncryptionId"]).is_empty() {
+        return Ok(());
+    }
+    let target = text(one, &["TargetOriginId"]);
+    let group = items(config, &["OriginGroups"]).iter().find(|one| text(one, &["Id"]) == target);
+    let members = group.map(|group| items(group, &["Members"])).unwrap_or_default();
+    let mut asked: Vec<&str> = members.iter().map(|one| text(one, &["OriginId"])).collect();
+    asked.push(target);
+    let is_clear = |origin: &Value| {
+        asked.contains(&text(origin, &["Id"]))
+            && text(origin, &["CustomOriginConfig", "OriginProtocolPolicy"]) == "http-only"
+    };
+    let why = if !matches!(text(one, &["ViewerProtocolPolicy"]), "https-only" | "redirect-to-https")
+    {
+        "ViewerProtocolPolicy is to be https-only or redirect-to-https"
+    } else if texts(one, &["AllowedMethods"]).len() != SETS[2].len() {
+        "AllowedMethods is to have all seven"
+    } else if items(config, &["Origins"]).iter().any(is_clear) {
+        "its origin is asked in clear text; OriginProtocolPolicy is to be https-only"
+    } else {
+        return Ok(());
+    };
+    let code = "IllegalFieldLevelEncryptionConfigAssociationWithCacheBehavior";
+    Err(Unfit::new(code, format!("{place}.FieldLevelEncryptionId: {why}.")))
 }
 
 // CloudFront Functions at the two events of viewers, one at each.
@@ -241,6 +310,49 @@ fn functions(place: &str, one: &Value) -> Result<(), Unfit> {
     Ok(())
 }
 
+/// The events of lambdas, and whether a body can be shown at one.
+const LAMBDA_EVENTS: [(&str, bool); 4] = [
+    ("viewer-request", true),
+    ("viewer-response", false),
+    ("origin-request", true),
+    ("origin-response", false),
+];
+
+// Lambdas at the four events, one at each; at the two of viewers no CloudFront Function beside them.
+fn lambdas(place: &str, one: &Value) -> Result<(), Unfit> {
+    let mut seen = Vec::new();
+    for (at, item) in items(one, &["LambdaFunctionAssociations"]).iter().enumerate() {
+        let unfit = |why: String| {
+            let place = format!("{place}.LambdaFunctionAssociations.Items[{at}]");
+            Err(Unfit::new("InvalidLambdaFunctionAssociation", format!("{place}: {why}.")))
+        };
+        let (event, arn) = (text(item, &["EventType"]), text(item, &["LambdaFunctionARN"]));
+        let Some((_, has_body)) = LAMBDA_EVENTS.iter().find(|(known, _)| *known == event) else {
+            return unfit(format!("{event:?} is no event of Lambda@Edge"));
+        };
+        // The words are CloudFront's own.
+        let numbered = "The function ARN must reference a specific function version. (The ARN must end with the version number.) ARN";
+        match LambdaArn::read(arn) {
+            Some(arn) if arn.is_numbered() => {}
+            Some(_) => return unfit(format!("{numbered}: {arn}")),
+            None => return unfit(format!("{arn:?} is not the ARN of a lambda")),
+        }
+        if is(item, &["IncludeBody"]) && !has_body {
+            return unfit(format!("IncludeBody: there is no body at {event}"));
+        }
+        if seen.contains(&event) {
+            return unfit(format!("there are two functions at {event}"));
+        }
+        let has_functions = !items(one, &["FunctionAssociations"]).is_empty();
+        if has_functions && event.starts_with("viewer-") {
+            let why = "the viewer events have a function for both, or a lambda for both";
+            return unfit(format!("{event}: {why}"));
+        }
+        seen.push(event);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,6 +367,7 @@ mod tests {
     }
 
     const ARN: &str = "arn:aws:cloudfront::000000000177:function/f";
+    const LAMBDA: &str = "arn:aws:lambda:us-east-1:000000000177:function:resize:3";
 
     fn associated(all: &[(&str, &str)]) -> Value {
         let of = |(event, arn): &(&str, &str)| json!({ "EventType": event, "FunctionARN": arn });
@@ -267,6 +380,58 @@ mod tests {
         config["DefaultCacheBehavior"]["FunctionAssociations"] =
             associated(&[("viewer-request", ARN), ("viewer-response", ARN)]);
         assert_eq!(check(&config), Ok(()));
+    }
+
+    #[test]
+    fn lambdas_are_taken_at_all_events() {
+        let mut config = least();
+        config["DefaultCacheBehavior"]["LambdaFunctionAssociations"] = json!({ "Items": [
+            { "EventType": "viewer-request", "LambdaFunctionARN": LAMBDA, "IncludeBody": true },
+            { "EventType": "origin-request", "LambdaFunctionARN": LAMBDA, "IncludeBody": true },
+            { "EventType": "origin-response", "LambdaFunctionARN": LAMBDA, "IncludeBody": false },
+            { "EventType": "viewer-response", "LambdaFunctionARN": LAMBDA },
+        ] });
+        assert_eq!(check(&config), Ok(()));
+    }
+
+    #[test]
+    fn fields_are_encrypted_only_on_their_way_over_tls() {
+        let mut config = least();
+        let behavior = &mut config["DefaultCacheBehavior"];
+        behavior["FieldLevelEncryptionId"] = "C1".into();
+        behavior["ViewerProtocolPolicy"] = "https-only".into();
+        behavior["AllowedMethods"] = json!({ "Quantity": 7, "Items": SETS[2] });
+        assert_eq!(check(&config), Ok(()));
+        for (pointer, value, why) in [
+            ("/DefaultCacheBehavior/ViewerProtocolPolicy", "allow-all".into(), "ViewerProtocol"),
+            ("/DefaultCacheBehavior/AllowedMethods/Items", json!(SETS[1]), "all seven"),
+            (
+                "/Origins/Items/0/CustomOriginConfig/OriginProtocolPolicy",
+                "http-only".into(),
+                "in clear text",
+            ),
+        ] {
+            let mut config = config.clone();
+            *config.pointer_mut(pointer).unwrap() = value;
+            let unfit = check(&config).unwrap_err();
+            assert!(unfit.code.starts_with("IllegalFieldLevelEncryption"), "{unfit:?}");
+            assert!(unfit.message.contains(why), "{unfit:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_answer_takes_no_less_than_its_pieces() {
+        for (whole, read, is_taken) in
+            [(30, None, true), (29, None, false), (9, Some(9), true), (9, Some(10), false)]
+        {
+            let mut config = least();
+            let one = &mut config["Origins"]["Items"][0];
+            one["ResponseCompletionTimeout"] = whole.into();
+            if let Some(read) = read {
+                one["CustomOriginConfig"]["OriginReadTimeout"] = Value::from(read);
+            }
+            assert_eq!(check(&config).is_ok(), is_taken, "{whole} {read:?}");
+        }
     }
 
     #[test]
@@ -296,11 +461,32 @@ mod tests {
             config[key] = value;
             config
         };
+        let staging = |key: &str, value: Value| {
+            let mut config = top(key, value);
+            config["Staging"] = true.into();
+            config
+        };
         let one = |value: Value| json!({ "Quantity": 1, "Items": [value] });
+        let mut calls = behavior("GrpcConfig", json!({ "Enabled": true }));
+        calls["HttpVersion"] = "http3".into();
+        let lambdas = |all: Value| behavior("LambdaFunctionAssociations", json!({ "Items": all }));
+        let mut beside = lambdas(json!([
+            { "EventType": "viewer-response", "LambdaFunctionARN": LAMBDA },
+        ]));
+        beside["DefaultCacheBehavior"]["FunctionAssociations"] =
+            associated(&[("viewer-request", ARN)]);
         for (config, name) in [
-            (top("Staging", true.into()), "Staging:"),
-            (top("ViewerMtlsConfig", json!({ "Mode": "passthrough" })), "ViewerMtlsConfig:"),
-            (top("HttpVersion", "http1.1".into()), "HttpVersion:"),
+            (staging("ContinuousDeploymentPolicyId", "x".into()), "ContinuousDeploymentPolicyId:"),
+            (staging("Aliases", one("a.test".into())), "Aliases: a staging"),
+            (top("AnycastIpListId", "x".into()), "AnycastIpListId:"),
+            (top("ViewerMtlsConfig", json!({ "Mode": "required" })), "TrustStoreId: a rule"),
+            (
+                top(
+                    "ViewerMtlsConfig",
+                    json!({ "Mode": "passthrough", "TrustStoreConfig": { "TrustStoreId": "t" } }),
+                ),
+                "ViewerMtlsConfig.TrustStoreConfig: passthrough",
+            ),
             (top("TenantConfig", json!({ "ParameterDefinitions": [] })), "TenantConfig:"),
             (top("ConnectionMode", "tenant-only".into()), "ConnectionMode:"),
             (top("DefaultRootObject", "/a".into()), "DefaultRootObject:"),
@@ -309,14 +495,20 @@ mod tests {
                 "ViewerCertificate.SSLSupportMethod:",
             ),
             (origin(json!({ "VpcOriginConfig": {} })), "Origins.Items[0].VpcOriginConfig:"),
+            (
+                origin(json!({ "DomainName": "https://a.test" })),
+                "Origins.Items[0].DomainName: \"https://a.test\" is no domain name",
+            ),
+            (origin(json!({ "OriginPath": "a" })), "Origins.Items[0].OriginPath: \"a\" does not"),
             (origin(json!({ "ResponseCompletionTimeout": 9 })), "ResponseCompletionTimeout:"),
-            (custom(json!({ "OriginProtocolPolicy": "match-viewer" })), "OriginProtocolPolicy:"),
             (
                 custom(json!({ "OriginSslProtocols": one("TLSv1".into()) })),
                 "OriginSslProtocols: TLSv1 is not spoken",
             ),
-            (custom(json!({ "IpAddressType": "ipv6" })), "IpAddressType:"),
-            (custom(json!({ "OriginMtlsConfig": {} })), "OriginMtlsConfig:"),
+            (
+                custom(json!({ "OriginMtlsConfig": {}, "OriginProtocolPolicy": "http-only" })),
+                "OriginMtlsConfig: an origin",
+            ),
             (
                 behavior("AllowedMethods", json!({ "CachedMethods": one("OPTIONS".into()) })),
                 "DefaultCacheBehavior.AllowedMethods.CachedMethods:",
@@ -344,8 +536,37 @@ mod tests {
                 ),
                 "Items[1]: there are two functions at viewer-request",
             ),
-            (behavior("LambdaFunctionAssociations", one(json!({}))), "LambdaFunctionAssociations:"),
-            (behavior("GrpcConfig", json!({ "Enabled": true })), "GrpcConfig:"),
+            (
+                behavior("LambdaFunctionAssociations", one(json!({}))),
+                "LambdaFunctionAssociations.Items[0]: \"\" is no event",
+            ),
+            (
+                lambdas(json!([{ "EventType": "origin-request" }])),
+                "\"\" is not the ARN of a lambda",
+            ),
+            (
+                lambdas(json!([{ "EventType": "origin-request",
+                    "LambdaFunctionARN": "arn:aws:lambda:us-east-1:1:function:a:$LATEST" }])),
+                "must end with the version number.) ARN: arn:",
+            ),
+            (
+                lambdas(json!([{ "EventType": "origin-response", "LambdaFunctionARN": LAMBDA,
+                    "IncludeBody": true }])),
+                "IncludeBody: there is no body at origin-response",
+            ),
+            (
+                lambdas(json!([
+                    { "EventType": "origin-request", "LambdaFunctionARN": LAMBDA },
+                    { "EventType": "origin-request", "LambdaFunctionARN": LAMBDA },
+                ])),
+                "Items[1]: there are two functions at origin-request",
+            ),
+            (beside, "a function for both, or a lambda for both"),
+            (calls, "DefaultCacheBehavior.GrpcConfig: calls of gRPC come over HTTP/2"),
+            (
+                behavior("GrpcConfig", json!({ "Enabled": true })),
+                "DefaultCacheBehavior.GrpcConfig: calls of gRPC are POST",
+            ),
             (behavior("MinTTL", 1.into()), "MinTTL:"),
             (behavior("CachePolicyId", "".into()), "CachePolicyId:"),
         ] {

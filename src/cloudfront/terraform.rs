@@ -525,6 +525,52 @@ mod tests {
     }
 
     #[test]
+    fn field_level_encryption_is_read_with_what_it_names() {
+        let mut values = distribution();
+        let behavior = &mut values["default_cache_behavior"][0];
+        behavior["field_level_encryption_id"] = "C1".into();
+        behavior["allowed_methods"] =
+            json!(["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]);
+        let mut json = state(values);
+        let one = |kind: &str, values: Value| json!({ "address": format!("{kind}.x"), "mode": "managed", "type": kind, "name": "x", "values": values });
+        let form = "application/x-www-form-urlencoded";
+        let pem = include_str!("../../config/example-fields.pem");
+        let more = [
+            one(
+                "aws_cloudfront_public_key",
+                json!({ "id": "K1", "name": "cards", "encoded_key": pem }),
+            ),
+            one(
+                "aws_cloudfront_field_level_encryption_profile",
+                json!({ "id": "P1", "name": "n", "caller_reference": "r", "etag": "E", "encryption_entities": [{ "items": [
+                    { "public_key_id": "K1", "provider_id": "shop", "field_patterns": [{ "items": ["card*"] }] }] }] }),
+            ),
+            one(
+                "aws_cloudfront_field_level_encryption_config",
+                json!({ "id": "C1", "comment": "c", "caller_reference": "r",
+                    "content_type_profile_config": [{ "forward_when_content_type_is_unknown": true, "content_type_profiles": [
+                        { "items": [{ "content_type": form, "format": "URLEncoded", "profile_id": "P1" }] }] }],
+                    "query_arg_profile_config": [{ "forward_when_query_arg_profile_is_unknown": false, "query_arg_profiles": [] }] }),
+            ),
+        ];
+        let all = json["values"]["root_module"]["resources"].as_array_mut().unwrap();
+        all.extend(more);
+        let (toml, told) = imported(json);
+        for line in [
+            "name = \"cards\"",
+            "[[field_encryption_profile.\"P1\".fields]]",
+            "patterns = [\"card*\"]",
+            "unknown_type = \"forward\"",
+            "unknown_profile = \"refuse\"",
+            "profile = \"P1\"",
+            "field_encryption = \"C1\"",
+        ] {
+            assert!(toml.lines().any(|known| known == line), "{line} is not in\n{toml}");
+        }
+        assert!(!told.contains("not carried over"), "{told}");
+    }
+
+    #[test]
     fn something_else_is_refused() {
         for (json, why) in [
             (json!({}), "no output of `terraform show -json`"),

@@ -9,7 +9,8 @@
 use serde_json::{Map, Value};
 
 use super::model::{
-    CACHE_POLICY_CONFIG, DISTRIBUTION_CONFIG, KEY_GROUP_CONFIG, ORIGIN_ACCESS_CONTROL_CONFIG,
+    CACHE_POLICY_CONFIG, DISTRIBUTION_CONFIG, FIELD_LEVEL_ENCRYPTION_CONFIG,
+    FIELD_LEVEL_ENCRYPTION_PROFILE_CONFIG, KEY_GROUP_CONFIG, ORIGIN_ACCESS_CONTROL_CONFIG,
     ORIGIN_REQUEST_POLICY_CONFIG, PUBLIC_KEY_CONFIG, RESPONSE_HEADERS_POLICY_CONFIG,
 };
 use super::node::Places;
@@ -27,7 +28,7 @@ pub struct Kind {
 }
 
 /// All that an import reads.
-pub static KINDS: [Kind; 7] = [
+pub static KINDS: [Kind; 9] = [
     Kind {
         name: "aws_cloudfront_distribution",
         wrapper: "Distribution",
@@ -69,6 +70,18 @@ pub static KINDS: [Kind; 7] = [
         wrapper: "OriginAccessControl",
         config: "OriginAccessControlConfig",
         shape: &ORIGIN_ACCESS_CONTROL_CONFIG,
+    },
+    Kind {
+        name: "aws_cloudfront_field_level_encryption_profile",
+        wrapper: "FieldLevelEncryptionProfile",
+        config: "FieldLevelEncryptionProfileConfig",
+        shape: &FIELD_LEVEL_ENCRYPTION_PROFILE_CONFIG,
+    },
+    Kind {
+        name: "aws_cloudfront_field_level_encryption_config",
+        wrapper: "FieldLevelEncryption",
+        config: "FieldLevelEncryptionConfig",
+        shape: &FIELD_LEVEL_ENCRYPTION_CONFIG,
     },
 ];
 

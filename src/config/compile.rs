@@ -1,30 +1,35 @@
 //! The order in which a configuration is resolved: settings of the process, certificates, policies,
 //! distributions. Each step reports what it cannot use and goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::compile_distribution::Made;
+use super::compile_main::Main;
 use super::managed::Told;
+use super::read_files::ReadFiles;
 use super::reader::{Collector, Found, Table};
-use super::scope::{Code, Keys, Policies, Scope};
+use super::scope::Scope;
+use super::units::{self, Own, Part, Unit};
 use super::{
-    MissingCertificates, Text, compile_distribution, compile_events, compile_fleet,
-    compile_functions, compile_keys, compile_lambdas, compile_log, compile_origin_names,
-    compile_policy, compile_process, compile_region, compile_stores, compile_tier, compile_tls,
-    compile_traces, warnings,
+    MissingCertificates, Text, compile_acme, compile_documents, compile_forms, compile_functions,
+    compile_identities, compile_keys, compile_lambdas, compile_main, compile_rest_apis,
+    compile_stores, compile_tls, compile_viewer_tls, warnings,
 };
-use crate::distribution::compat::parse_pop;
+use crate::distribution::certificate::Certificate;
 use crate::distribution::host::HostTable;
-use crate::distribution::origin::{Origin, OriginKind, Reach};
-use crate::distribution::site::{Distribution, Listen, Observes, Site};
+use crate::distribution::origin::{HostRule, Origin, OriginKind, OriginTls, Reach};
+use crate::distribution::origin_names::OriginNames;
+use crate::distribution::site::{ApiCertificates, Distribution, Listen, Observes, RestApi, Site};
 use crate::distribution::staging::{Chosen, Staging};
-use crate::message::forwarding::added_names;
+use crate::documents::adopted;
 use crate::semantics::time::Timestamp;
 
 /// Compiles all files together, and what was made of documents behind them. `None` only if there is
-/// nothing to compile.
+/// nothing to compile, or a mistake was reported. With it comes what the next compilation may use
+/// again.
 pub fn compile(
     mut roots: Vec<Table<'_>>,
     texts: &[Text],
@@ -32,160 +37,221 @@ pub fn compile(
     collector: &Collector,
     now: Timestamp,
     making: MissingCertificates,
-) -> Option<Site> {
-    let files = texts.iter().take(told.of_files).map(|(path, _)| path.clone()).collect();
-    let mut scope = Scope {
-        texts,
-        now,
-        making,
-        files,
-        remarks: told.remarks,
-        warnings: told.aside,
-        policies: Policies::default(),
-        keys: Keys::default(),
-        code: Code::default(),
-        pop: "LOC1-C1".into(),
-        shields: None,
-        credentials: None,
-    };
-    let main = roots.first_mut()?;
-    let folder = scope.folder(0);
-    let _ = main.strings("include");
-    let data = main.string("data").map_or_else(
-        || super::at(&folder, "../.foreshore"),
-        |found| super::at(&folder, found.value),
-    );
-    if let Some(found) = main.parsed("pop", parse_pop) {
-        scope.pop = found.value;
-    }
-    let listen = compile_process::listen(main, &mut scope);
-    let admin = compile_process::admin(main, &mut scope);
-    let api = compile_process::api(main, &folder, &mut scope);
-    let metrics_by = compile_process::metrics(main);
-    let store = compile_process::store(main, &data, &mut scope);
-    let tls_policy = compile_process::tls_policy(main);
-    let region = compile_region::region(main, &mut scope);
-    scope.shields = compile_region::shields(region.as_ref());
-    let trusted_edges = compile_region::trusted_edges(main, &mut scope, (&listen, &admin));
-    let parents = compile_fleet::Tier::new(region.as_ref(), main.has("region"));
-    let fleet = compile_fleet::fleet(main, parents, &trusted_edges, &mut scope);
-    let mut tier = compile_tier::read(main, &mut scope);
-    if let Some(tier) = &mut tier {
-        compile_tier::name(tier, fleet.as_ref());
-    }
-    compile_fleet::check_tier(main, fleet.as_ref(), tier.as_ref());
-    let s3_events = compile_events::s3(main, &mut scope);
-    let limits = compile_process::limits(main);
-    let (log, more_logs) = compile_log::read(main, &folder);
-    let traces = compile_traces::read(main, &folder, &mut scope);
-    let geo = compile_process::geo(main, &folder, &mut scope);
-    let function_settings = compile_functions::settings(main, &folder);
-    scope.code.level = function_settings.level;
-    scope.code.is_managed = api.is_some();
-    let origin_names = compile_origin_names::read(main);
-    let mut certificates = Vec::new();
+    read: &mut ReadFiles,
+) -> Option<(Site, units::Found)> {
+    let Told { of_files, aside, remarks, functions, parts } = told;
+    let files = texts.iter().take(of_files).map(|(path, _)| path.clone()).collect();
+    let scope = Scope::new(texts, now, making, read);
+    let mut scope = Scope { files, remarks, warnings: aside, ..scope };
+    // The tier's settings, too, may name one.
     for root in &mut roots {
-        certificates.append(&mut compile_tls::certificates(root, &mut scope));
+        compile_identities::read(root, &mut scope);
     }
-    for root in &mut roots {
-        compile_policy::read(root, &mut scope);
-        compile_keys::read_keys(root, &mut scope);
+    let main = compile_main::read(roots.first_mut()?, &mut scope);
+    let mut certificates = certificates(&mut roots, &main, &mut scope);
+    let own = compile_documents::policies(&mut roots, &parts, &mut scope);
+    read_named(&mut roots, &mut scope);
+    compile_functions::published(functions, &mut scope);
+    let outside = scope.files.clone();
+    let (mut distributions, units) =
+        distributions(&mut roots, (parts, own), (of_files, &main), &mut scope);
+    let behaviors: usize = distributions.iter().map(|made| made.distribution.behaviors.len()).sum();
+    warn(&distributions, &main, &mut scope);
+    if main.api.as_ref().is_some_and(|api| api.certificates == ApiCertificates::Made) {
+        let managed = distributions.iter().filter(|made| made.source >= of_files);
+        let ids = managed.map(|made| made.distribution.id.as_str());
+        certificates.extend(compile_tls::made(ids, &main.data, &mut scope));
     }
-    // A group may name keys of another file.
-    for root in &mut roots {
-        compile_keys::read_groups(root, &mut scope);
-    }
-    // Functions name stores, behaviors name functions, of any file.
-    for root in &mut roots {
-        compile_stores::read(root, &mut scope);
-    }
-    for root in &mut roots {
-        compile_functions::functions(root, &mut scope);
-        compile_lambdas::lambdas(root, &mut scope);
-    }
-    compile_functions::published(told.functions, &mut scope);
-    let mut distributions = Vec::new();
-    let mut ordinal = 0;
-    for root in &mut roots {
-        for table in root.tables("distribution") {
-            distributions.extend(compile_distribution::read(table, &mut scope, &mut ordinal));
-        }
-    }
-    for made in distributions.iter_mut().filter(|made| made.source >= told.of_files) {
-        guard(&mut made.distribution, admin.listen);
-    }
-    scope
-        .warnings
-        .extend(distributions.iter().flat_map(|made| warnings::unkeyed(&made.distribution)));
-    let functions = &scope.code.functions;
-    scope.warnings.extend(distributions.iter().flat_map(|made| {
-        warnings::unkeyed_choice(&made.distribution, functions, &function_settings)
-    }));
-    scope.remarks.extend(
-        distributions.iter().flat_map(|made| warnings::without_handshake(&made.distribution)),
-    );
-    scope.remarks.extend(
-        distributions.iter().flat_map(|made| warnings::without_metadata(&made.distribution)),
-    );
-    link_staging(&roots, &mut distributions, &data);
-    let hosts = hosts(&roots, &distributions);
-    if api.is_none() {
+    link_staging(collector, &mut distributions, &main.data);
+    let hosts = hosts(collector, &distributions);
+    let ordered = warnings::ordered(&scope.acme, &main.listen, &hosts, main.fleet.is_some());
+    scope.warnings.extend(ordered);
+    if main.api.is_none() {
         check_any(&roots, &distributions);
     }
-    check_certificates(&roots, &listen, &certificates);
+    let ids: Vec<&str> = distributions.iter().map(|made| made.distribution.id.as_str()).collect();
+    let rest_apis = compile_rest_apis::read(&mut roots[0], &ids, main.api.as_ref());
+    check_certificates(&roots, &main.listen, &certificates);
     roots.into_iter().for_each(Table::finish);
     if !collector.report.borrow().problems.is_empty() {
         return None;
     }
-    Some(Site {
-        listen,
-        admin,
-        data,
-        store,
-        certificates: certificates.into_iter().map(Arc::new).collect(),
-        tls_policy,
-        region,
-        tier,
-        trusted_edges,
-        fleet,
-        s3_events,
-        limits,
-        log,
-        more_logs,
-        traces,
-        observes: observes(&distributions),
-        distributions: distributions.into_iter().map(|made| Arc::new(made.distribution)).collect(),
-        hosts,
+    let rest = Rest { certificates, distributions, hosts, behaviors, rest_apis };
+    Some((site(main, scope, rest), units::Found { units, outside }))
+}
+
+// What a main file has with others.
+struct Rest {
+    certificates: Vec<Certificate>,
+    distributions: Vec<Made>,
+    hosts: HostTable,
+    behaviors: usize,
+    rest_apis: Vec<RestApi>,
+}
+
+fn site(main: Main, scope: Scope<'_>, rest: Rest) -> Site {
+    Site {
+        listen: main.listen,
+        admin: main.admin,
+        data: main.data,
+        store: main.store,
+        certificates: rest.certificates.into_iter().map(Arc::new).collect(),
+        acme: scope.acme.into_iter().map(Arc::new).collect(),
+        tls_policy: main.tls_policy,
+        region: main.region,
+        tier: main.tier,
+        trusted_edges: main.trusted_edges,
+        fleet: main.fleet,
+        s3_events: main.s3_events,
+        limits: main.limits,
+        log: main.log,
+        more_logs: main.more_logs,
+        trust_stores: counted(scope.trust_stores),
+        traces: main.traces,
+        observes: observes(&rest.distributions),
+        distributions: rest.distributions.into_iter().map(|made| made.distribution).collect(),
+        hosts: rest.hosts,
         pop: scope.pop,
-        geo,
-        function_settings,
+        geo: main.geo,
+        function_settings: main.function_settings,
         functions: scope.code.functions,
         lambdas: scope.code.lambdas,
         stores: scope.code.stores,
-        origin_names,
+        origin_names: main.origin_names,
         files: scope.files,
         remarks: scope.remarks,
         warnings: scope.warnings,
-        behaviors: ordinal,
-        api,
-        metrics_by,
-    })
+        behaviors: rest.behaviors,
+        api: main.api,
+        rest_apis: rest.rest_apis,
+        metrics_by: main.metrics_by,
+        process: main.process,
+    }
+}
+
+fn counted(stores: BTreeMap<String, Vec<Vec<u8>>>) -> BTreeMap<String, usize> {
+    stores.into_iter().map(|(name, roots)| (name, roots.len())).collect()
+}
+
+fn certificates(roots: &mut [Table<'_>], main: &Main, scope: &mut Scope<'_>) -> Vec<Certificate> {
+    let mut all = Vec::new();
+    for root in roots {
+        all.extend(compile_acme::certificates(root, &main.data, main.fleet.as_ref(), scope));
+    }
+    compile_acme::without_needless(all)
+}
+
+// What distributions may name beside policies and keys, of any file. Each step names only what those
+// before it have read.
+fn read_named(roots: &mut [Table<'_>], scope: &mut Scope<'_>) {
+    for root in &mut *roots {
+        compile_viewer_tls::trust_stores(root, scope);
+    }
+    // A group may name keys of another file.
+    for root in &mut *roots {
+        compile_keys::read_groups(root, scope);
+        compile_forms::read_profiles(root, scope);
+    }
+    for root in &mut *roots {
+        compile_forms::read(root, scope);
+    }
+    // Functions name stores, behaviors name functions.
+    for root in &mut *roots {
+        compile_stores::read(root, scope);
+    }
+    for root in roots {
+        compile_functions::functions(root, scope);
+        compile_lambdas::lambdas(root, scope);
+    }
+}
+
+// Every `[[distribution]]` that can be used, and what the next compilation may use again of them. The
+// first `of_files` sources are the operator's.
+fn distributions(
+    roots: &mut [Table<'_>],
+    (parts, own): (Vec<Part>, Vec<Own>),
+    (of_files, main): (usize, &Main),
+    scope: &mut Scope<'_>,
+) -> (Vec<Made>, BTreeMap<Arc<str>, Unit>) {
+    let (mut all, records) = compile_documents::distributions(roots, parts, own, scope);
+    // What was compiled before has been through this.
+    for made in all.iter_mut().filter(|made| made.source < scope.texts.len()) {
+        let is_managed = made.source >= of_files;
+        let is_adopted = || {
+            let text = scope.texts.get(made.source);
+            text.is_some_and(|(_, text)| adopted::of(text).is_some())
+        };
+        if is_managed || is_adopted() {
+            let made = Arc::make_mut(&mut made.distribution);
+            each_origin(made, |origin| find(origin, &main.origin_names));
+        }
+        if is_managed {
+            let made = Arc::make_mut(&mut made.distribution);
+            each_origin(made, |origin| guard(origin, main.admin.listen));
+        }
+    }
+    compile_documents::number(&mut all);
+    let units = compile_documents::units(records, &all);
+    (all, units)
+}
+
+fn warn(distributions: &[Made], main: &Main, scope: &mut Scope<'_>) {
+    let found = || distributions.iter().map(|made| &*made.findings);
+    scope.warnings.extend(found().flat_map(|one| &one.unkeyed).cloned());
+    scope.warnings.extend(found().flat_map(|one| &one.plain_text).cloned());
+    let (functions, settings) = (&scope.code.functions, &main.function_settings);
+    if !functions.is_empty() {
+        let all = distributions.iter().map(|made| &*made.distribution);
+        let lines = all.flat_map(|one| warnings::unkeyed_choice(one, functions, settings));
+        scope.warnings.extend(lines);
+    }
+    scope.remarks.extend(found().flat_map(|one| &one.without_handshake).cloned());
+    scope.remarks.extend(found().flat_map(|one| &one.without_metadata).cloned());
 }
 
 // A call of the API chose these hosts, and not the operator: a machine's metadata and our own admin
 // listener are out of their reach.
-fn guard(distribution: &mut Distribution, admin: SocketAddr) {
+fn guard(origin: &mut Origin, admin: SocketAddr) {
+    if let OriginKind::Http(http) = &mut origin.kind {
+        http.reach = Reach::Guarded { admin };
+    }
+}
+
+// A host that a call of the API chose is found where `[origin_names]` says, under its own name.
+fn find(origin: &mut Origin, names: &OriginNames) {
+    let OriginKind::Http(http) = &mut origin.kind else { return };
+    let Some(place) = names.find(&http.host) else { return };
+    let name = std::mem::replace(&mut http.host, place.host.clone());
+    http.port = place.port;
+    if http.host_rule == HostRule::Origin {
+        http.host_rule = HostRule::Named(name);
+    }
+    if place.is_tls {
+        // A name that stands for another host is proven by that host.
+        http.tls.get_or_insert_with(OriginTls::usual).server_name = Some(place.host);
+    } else {
+        http.tls = None;
+    }
+    // It is found in one place, whatever the viewer speaks.
+    origin.clear = None;
+    origin.path.insert_str(0, &place.path);
+}
+
+fn each_origin(distribution: &mut Distribution, change: impl Fn(&mut Origin)) {
     for origin in &mut distribution.origins {
-        let mut guarded = Origin::clone(origin);
-        if let OriginKind::Http(http) = &mut guarded.kind {
-            http.reach = Reach::Guarded { admin };
-            *origin = Arc::new(guarded);
-        }
+        let mut other = Origin::clone(origin);
+        change(&mut other);
+        other.clear = other.clear.map(|clear| {
+            let mut clear = Origin::clone(&clear);
+            change(&mut clear);
+            Arc::new(clear)
+        });
+        *origin = Arc::new(other);
     }
 }
 
 // Only an edge that is managed by the API may begin with nothing.
-fn check_any(roots: &[Table<'_>], distributions: &[compile_distribution::Made]) {
+fn check_any(roots: &[Table<'_>], distributions: &[Made]) {
     let main = &roots[0];
     if distributions.is_empty()
         && !roots.iter().any(|root| root.has("distribution"))
@@ -202,11 +268,7 @@ fn check_any(roots: &[Table<'_>], distributions: &[compile_distribution::Made]) 
     }
 }
 
-fn check_certificates(
-    roots: &[Table<'_>],
-    listen: &Listen,
-    certificates: &[crate::distribution::certificate::Certificate],
-) {
+fn check_certificates(roots: &[Table<'_>], listen: &Listen, certificates: &[Certificate]) {
     let main = &roots[0];
     if !listen.https.is_empty() && certificates.is_empty() {
         let place = main.span();
@@ -218,13 +280,14 @@ fn check_certificates(
     }
 }
 
-fn hosts(roots: &[Table<'_>], distributions: &[compile_distribution::Made]) -> HostTable {
-    let mut table = HostTable::default();
+fn hosts(collector: &Collector, distributions: &[Made]) -> HostTable {
+    let mut table = HostTable::with_room(distributions.iter().map(|made| made.hosts.len()).sum());
     for (at, made) in distributions.iter().enumerate() {
-        for Found { value, span } in &made.hosts {
+        for Found { value, span } in &*made.hosts {
             if let Err(taken) = table.insert(value.clone(), at) {
                 let other = &distributions[taken].distribution.id;
-                roots[made.source].problem(
+                collector.problem(
+                    made.source,
                     span,
                     format!("this host belongs to distribution {other:?} already"),
                     None,
@@ -232,10 +295,12 @@ fn hosts(roots: &[Table<'_>], distributions: &[compile_distribution::Made]) -> H
             }
         }
     }
-    let mut ids: HashMap<&str, usize> = HashMap::new();
+    let mut ids: HashSet<&str, foldhash::fast::RandomState> =
+        HashSet::with_capacity_and_hasher(distributions.len(), Default::default());
     for made in distributions {
-        if ids.insert(&made.distribution.id, 0).is_some() {
-            roots[made.source].problem(
+        if !ids.insert(&made.distribution.id) {
+            collector.problem(
+                made.source,
                 &made.id_span,
                 format!("there are two distributions with the id {:?}", made.distribution.id),
                 None,
@@ -249,17 +314,16 @@ fn hosts(roots: &[Table<'_>], distributions: &[compile_distribution::Made]) -> H
 pub const PROMOTED: &str = "promoted";
 
 // A staging distribution is found through the one it is for.
-fn link_staging(
-    roots: &[Table<'_>],
-    distributions: &mut [compile_distribution::Made],
-    data: &Path,
-) {
+fn link_staging(collector: &Collector, distributions: &mut [Made], data: &Path) {
+    if distributions.iter().all(|made| made.staging.is_none()) {
+        return;
+    }
     let promoted = std::fs::read_to_string(data.join(PROMOTED)).unwrap_or_default();
     for at in 0..distributions.len() {
         let made = &mut distributions[at];
-        let (id, source) = (made.distribution.id.clone(), made.source);
         let Some(staging) = made.staging.take() else { continue };
-        let problem = |title: String| roots[source].problem(&staging.of.span, title, None);
+        let (id, source) = (made.distribution.id.clone(), made.source);
+        let problem = |title: String| collector.problem(source, &staging.of.span, title, None);
         let Some(of) = distributions
             .iter()
             .position(|known| known.distribution.id == staging.of.value && !known.hosts.is_empty())
@@ -267,7 +331,7 @@ fn link_staging(
             problem(format!("there is no distribution {:?} with hosts", staging.of.value));
             continue;
         };
-        let primary = &mut distributions[of].distribution;
+        let primary = Arc::make_mut(&mut distributions[of].distribution);
         if primary.staging.is_some() {
             problem(format!("{:?} has a staging distribution already", staging.of.value));
             continue;
@@ -279,25 +343,20 @@ fn link_staging(
         primary.is_deploying = true;
         // The handshake is over before a side is chosen.
         let client_certificates = primary.client_certificates.clone();
-        let staged = &mut distributions[at].distribution;
+        let staged = Arc::make_mut(&mut distributions[at].distribution);
         staged.is_deploying = true;
         staged.client_certificates = client_certificates;
     }
 }
 
-// What is looked at of viewers because a policy or a log names it.
-fn observes(distributions: &[compile_distribution::Made]) -> Observes {
-    let mut observes = Observes::default();
-    for behavior in distributions.iter().flat_map(|made| &made.distribution.behaviors) {
-        for name in added_names(behavior) {
-            match name.as_str() {
-                "cloudfront-viewer-header-order" => observes.header_order = true,
-                "cloudfront-viewer-ja3-fingerprint" | "cloudfront-viewer-ja4-fingerprint" => {
-                    observes.fingerprints = true
-                }
-                _ => {}
-            }
-        }
+// What is looked at of viewers of any.
+fn observes(distributions: &[Made]) -> Observes {
+    let mut all = Observes::default();
+    for Observes { header_order, fingerprints } in
+        distributions.iter().map(|made| made.findings.observes)
+    {
+        all.header_order |= header_order;
+        all.fingerprints |= fingerprints;
     }
-    observes
+    all
 }

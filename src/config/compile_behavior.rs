@@ -6,8 +6,10 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::compile_events;
+use super::compile_forms;
 use super::compile_functions;
 use super::compile_keys;
+use super::compile_log;
 use super::compile_origin::{Origins, target};
 use super::compile_policy;
 use super::compile_response;
@@ -17,11 +19,13 @@ use super::scope::{Scope, networks};
 use crate::base::network::Network;
 use crate::crypto::url::TrustedKeys;
 use crate::distribution::behavior::{
-    Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, Methods, PostBody, PostCaching,
-    Target, Unauthorised, ViewerProtocol, WriteThrough,
+    Behavior, ClientInvalidation, Derived, ErrorResponse, MAPPABLE, MayReplace, Methods, PostBody,
+    PostCaching, Target, Unauthorised, ViewerProtocol, WriteThrough,
 };
 use crate::distribution::cache_policy::{CachePolicy, Codings, OriginRequestPolicy, Semantics};
+use crate::distribution::field_encryption::FieldEncryption;
 use crate::distribution::functions::{Attached, Hooks};
+use crate::distribution::logs::RealtimeChoice;
 use crate::distribution::origin::{
     AccessControl, HostRule, HttpVersion, Origin, OriginGroup, OriginKind,
 };
@@ -29,13 +33,12 @@ use crate::distribution::pattern::PathPattern;
 use crate::distribution::rate_limit::RateLimit;
 use crate::distribution::response_policy::ResponsePolicy;
 
-/// Every `[[distribution.behavior]]`.
+/// Every `[[distribution.behavior]]`, with ordinals among those of one distribution.
 pub fn behaviors(
     table: &mut Table<'_>,
     scope: &mut Scope<'_>,
     origins: &Origins,
     groups: &[OriginGroup],
-    ordinal: &mut usize,
 ) -> Vec<Behavior> {
     let tables = table.tables("behavior");
     let count = tables.len();
@@ -43,7 +46,7 @@ pub fn behaviors(
         // The smallest useful file: one origin, everything cached from it.
         let pattern = PathPattern::parse("*").ok().into_iter();
         let made = pattern.map(|pattern| {
-            assemble(pattern, Target::Origin(0), Rules::default(), origins, groups, ordinal)
+            assemble(pattern, Target::Origin(0), Rules::default(), origins, groups, 0)
         });
         return if origins.is_empty() { Vec::new() } else { made.collect() };
     }
@@ -82,7 +85,7 @@ pub fn behaviors(
         }
         one.finish();
         if let (Some(pattern), Some(target)) = (pattern, target) {
-            all.push(assemble(pattern.value, target, rules, origins, groups, ordinal));
+            all.push(assemble(pattern.value, target, rules, origins, groups, all.len()));
         }
     }
     all
@@ -121,14 +124,17 @@ struct Rules {
     error_responses: Vec<ErrorResponse>,
     client_invalidation: Option<ClientInvalidation>,
     cache_post: Option<PostCaching>,
+    cache_options: bool,
     /// Where it says that calls of gRPC pass.
     grpc: Option<Range<usize>>,
     slice: Option<u64>,
     write_through: Option<WriteThrough>,
     signers: Option<TrustedKeys>,
+    field_encryption: Option<Arc<FieldEncryption>>,
     allow_from: Vec<Network>,
     deny_from: Vec<Network>,
     rate_limit: Option<RateLimit>,
+    realtime_log: RealtimeChoice,
     hooks: Option<Box<Hooks>>,
 }
 
@@ -143,13 +149,16 @@ impl Default for Rules {
             error_responses: Vec::new(),
             client_invalidation: None,
             cache_post: None,
+            cache_options: false,
             grpc: None,
             slice: None,
             write_through: None,
             signers: None,
+            field_encryption: None,
             allow_from: Vec::new(),
             deny_from: Vec::new(),
             rate_limit: None,
+            realtime_log: RealtimeChoice::Usual,
             hooks: None,
         }
     }
@@ -165,9 +174,14 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         .word("viewer_protocol", &protocols)
         .map_or(ViewerProtocol::AllowAll, |found| found.value);
     let methods = methods(table);
+    // First: it looks at keys that others take.
+    let field_encryption = compile_forms::chosen(table, scope, methods);
+    let cache = cache(table, scope);
     Rules {
         methods,
-        cache: cache(table, scope),
+        cache_options: cache_options(table, methods, cache.semantics),
+        field_encryption,
+        cache,
         origin_request: compile_policy::origin_request(table, scope),
         response: compile_response::response(table, scope),
         viewer_protocol,
@@ -181,6 +195,7 @@ fn rules(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Rules {
         allow_from: networks(table, "allow_from"),
         deny_from: networks(table, "deny_from"),
         rate_limit: rate_limit(table),
+        realtime_log: compile_log::chosen(table, scope),
         hooks: compile_functions::hooks(table, scope),
     }
 }
@@ -199,6 +214,11 @@ fn check_grpc(table: &Table<'_>, span: &Range<usize>, methods: Methods, origins:
             OriginKind::Http(http) if http.version != HttpVersion::Http2 => (
                 "is asked over HTTP/1.1, which carries no gRPC",
                 Some("http_version = \"http2\" at that origin"),
+            ),
+            // Over http no version is agreed upon, and one would be asked for by what a viewer speaks.
+            OriginKind::Http(_) if origin.clear.is_some() => (
+                "has match_viewer, which asks over HTTP/1.1 where the viewer came over http",
+                Some("leave match_viewer out at that origin"),
             ),
             // A signature covers a body, which would have to be whole before any of it is sent.
             OriginKind::Http(_) if origin.access.is_some() => {
@@ -268,6 +288,20 @@ fn cache_post(table: &mut Table<'_>, methods: Methods) -> Option<PostCaching> {
     Some(PostCaching { body, headers, max_body: max_body.map_or(64 << 10, |found| found.value) })
 }
 
+// Whether answers to OPTIONS are kept, where that can be.
+fn cache_options(table: &mut Table<'_>, methods: Methods, semantics: Semantics) -> bool {
+    let Some(found) = table.flag("cache_options").filter(|found| found.value) else { return false };
+    if !methods.allows(&http::Method::OPTIONS) {
+        let help = "methods = [\"GET\", \"HEAD\", \"OPTIONS\"]".to_string();
+        table.problem(&found.span, "this behavior does not allow OPTIONS", Some(help));
+    }
+    if semantics == Semantics::Rfc9111 {
+        let title = "answers to OPTIONS are not kept under semantics = \"rfc9111\"";
+        table.problem(&found.span, title, Some("RFC 9110 §9.3.7 forbids it".into()));
+    }
+    true
+}
+
 // CloudFront's custom error responses, for a distribution or for a behavior.
 /// Every `[[….error_response]]`, of a distribution or of a behavior.
 pub fn error_responses(table: &mut Table<'_>) -> Vec<ErrorResponse> {
@@ -328,7 +362,8 @@ pub fn error_responses(table: &mut Table<'_>) -> Vec<ErrorResponse> {
 fn client_invalidation(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<ClientInvalidation> {
     let mut one = table.table("client_invalidation")?;
     let folder = scope.folder(one.source());
-    let allow = one.word("allow", &[("token", true), ("anyone", false)]);
+    let words = [("token", "token"), ("anyone", "anyone"), ("access-key", "access-key")];
+    let allow = one.word("allow", &words);
     let token = one
         .table("token")
         .and_then(|secret| credentials::secret(secret, &folder, &mut scope.files));
@@ -340,13 +375,29 @@ fn client_invalidation(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<C
     let unauthorised = one
         .word("unauthorised", &strategies)
         .map_or(Unauthorised::SucceedWithResponseHeader, |found| found.value);
-    let wants_token = allow.is_none_or(|found| found.value);
-    if wants_token && token.is_none() {
-        one.missing("token", "token = { file = \"secrets/invalidate\" }");
-    }
+    let allow = match allow.as_ref().map_or("token", |found| found.value) {
+        "anyone" => Some(MayReplace::Anyone),
+        "access-key" => {
+            if scope.replacers.is_empty() {
+                let place = allow.as_ref().map_or_else(|| one.span(), |found| found.span.clone());
+                let help = "[[admin.access_key]] with allow = [\"execute-api:InvalidateCache\"]";
+                one.problem(
+                    &place,
+                    "no access key may do execute-api:InvalidateCache",
+                    Some(help.into()),
+                );
+            }
+            Some(MayReplace::Signed(Arc::clone(&scope.replacers)))
+        }
+        _ => {
+            if token.is_none() {
+                one.missing("token", "token = { file = \"secrets/invalidate\" }");
+            }
+            token.map(MayReplace::Token)
+        }
+    };
     one.finish();
-    (!wants_token || token.is_some())
-        .then_some(ClientInvalidation { token: token.filter(|_| wants_token), unauthorised })
+    allow.map(|allow| ClientInvalidation { allow, unauthorised })
 }
 
 fn methods(table: &mut Table<'_>) -> Methods {
@@ -389,7 +440,7 @@ fn assemble(
     rules: Rules,
     origins: &Origins,
     groups: &[OriginGroup],
-    ordinal: &mut usize,
+    ordinal: usize,
 ) -> Behavior {
     let asked = asked_of(target, origins, groups);
     let viewer_host = asked.iter().any(|origin| matches!(&origin.kind, OriginKind::Http(http) if http.host_rule == HostRule::Viewer));
@@ -399,7 +450,8 @@ fn assemble(
         || rules.origin_request.headers.includes(&host);
     let proto = HeaderName::from_static("cloudfront-forwarded-proto");
     let scheme_in_key = rules.cache.key.headers.contains(&proto)
-        || rules.origin_request.headers.adds(proto.as_str());
+        || rules.origin_request.headers.adds(proto.as_str())
+        || asked.iter().any(|origin| origin.clear.is_some());
     let is_bucket =
         asked.iter().any(|origin| origin.access.as_ref().is_some_and(AccessControl::is_bucket));
     let rfc = rules.cache.semantics == Semantics::Rfc9111;
@@ -420,18 +472,20 @@ fn assemble(
         error_responses: rules.error_responses,
         client_invalidation: rules.client_invalidation,
         cache_post: rules.cache_post,
+        cache_options: rules.cache_options,
         grpc: rules.grpc.is_some(),
         slice: rules.slice,
         write_through: rules.write_through,
         signers: rules.signers,
+        field_encryption: rules.field_encryption,
         allow_from: rules.allow_from,
         deny_from: rules.deny_from,
         rate_limit: rules.rate_limit,
+        realtime_log: rules.realtime_log,
         hooks: rules.hooks,
         derived,
-        ordinal: *ordinal,
+        ordinal,
     };
-    *ordinal += 1;
     behavior.derived.may_hit = may_hit(&behavior);
     behavior
 }
@@ -453,6 +507,8 @@ fn may_hit(behavior: &Behavior) -> bool {
         allow_from: _,
         deny_from: _,
         rate_limit: _,
+        // The record of a hit is written down like any other.
+        realtime_log: _,
         // It is written into the lines of a hit.
         response: _,
         // A status that is mapped is looked for once the response is known.
@@ -461,9 +517,13 @@ fn may_hit(behavior: &Behavior) -> bool {
         client_invalidation: _,
         // A POST is never the hit step's, nor is any other write.
         cache_post: _,
+        // Nor an OPTIONS.
+        cache_options: _,
         write_through: _,
         // A call of gRPC passes (`cache::ask`), and the hit step declines what passes.
         grpc: _,
+        // It is about bodies of requests, and a plain request has none.
+        field_encryption: _,
         // Slices have keys of their own, which the hit step never asks for; an object that is kept
         // whole is a hit like any other.
         slice: _,
@@ -488,7 +548,7 @@ mod tests {
 
     fn made(rules: Rules) -> Behavior {
         let pattern = PathPattern::parse("*").unwrap();
-        assemble(pattern, Target::Origin(0), rules, &Origins::default(), &[], &mut 0)
+        assemble(pattern, Target::Origin(0), rules, &Origins::default(), &[], 0)
     }
 
     #[test]

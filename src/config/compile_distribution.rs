@@ -12,6 +12,7 @@ use super::compile_viewer_tls::{Side, client_certificates};
 use super::credentials;
 use super::reader::{Found, Table};
 use super::scope::{HostAt, Scope};
+use super::warnings::Findings;
 use crate::base::secret::Secret;
 use crate::distribution::compat::{CloudFront, Compat};
 use crate::distribution::geo::GeoRestriction;
@@ -21,12 +22,13 @@ use crate::distribution::staging::{Chosen, Sticky};
 
 /// A distribution, and where its names stand in the file.
 pub struct Made {
-    pub distribution: Distribution,
-    pub hosts: Vec<HostAt>,
+    pub distribution: Arc<Distribution>,
+    pub hosts: Arc<[HostAt]>,
     pub id_span: Range<usize>,
     pub source: usize,
     /// It is tried out on another distribution's viewers: which distribution's, and which of them.
     pub staging: Option<StagingOf>,
+    pub findings: Arc<Findings>,
 }
 
 /// `staging` of a distribution.
@@ -36,15 +38,8 @@ pub struct StagingOf {
 }
 
 /// Reads one `[[distribution]]`; `None` if it cannot be used, each mistake being reported.
-pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) -> Option<Made> {
-    let id = table.parsed("id", |id| {
-        let plain = !id.is_empty()
-            && id.len() <= 64
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        plain
-            .then(|| id.to_string())
-            .ok_or_else(|| "an id has 1 to 64 letters, digits, - or _".into())
-    });
+pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>) -> Option<Made> {
+    let id = table.parsed("id", plain_id);
     let comment = table.string("comment").map(|found| found.value);
     let serving = match table.truth("enabled") {
         Some(Found { value: false, .. }) => Serving::Off,
@@ -53,14 +48,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let tags = tags(&mut table);
     let staging = staging(&mut table);
     let hosts = if staging.is_some() { Vec::new() } else { hosts(&mut table) };
-    let default_root_object = table.parsed("default_root_object", |name| {
-        if name.starts_with('/') || name.is_empty() {
-            Err("a default root object is named without a slash in front, such as \"index.html\""
-                .into())
-        } else {
-            Ok(format!("/{name}"))
-        }
-    });
+    let default_root_object = table.parsed("default_root_object", root_object);
     let tag_header = table.parsed("tag_header", |name| {
         HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is no field name".into())
     });
@@ -73,7 +61,7 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
     let origins = origins(&mut table, scope);
     let groups = groups(&mut table, &origins);
     let error_responses = error_responses(&mut table);
-    let behaviors = behaviors(&mut table, scope, &origins, &groups, ordinal);
+    let behaviors = behaviors(&mut table, scope, &origins, &groups);
     if id.is_none() && !table.has("id") {
         table.missing("id", "id = \"EDEMO\"");
     }
@@ -108,23 +96,42 @@ pub fn read(mut table: Table<'_>, scope: &mut Scope<'_>, ordinal: &mut usize) ->
         compat,
     };
     Some(Made {
-        distribution,
-        hosts,
+        findings: Arc::new(Findings::of(&distribution)),
+        distribution: Arc::new(distribution),
+        hosts: hosts.into(),
         id_span: if id.span.is_empty() { span } else { id.span },
         source,
         staging,
     })
 }
 
-// CloudFront's `HttpVersion`. What leaves HTTP/2 out is not obeyed, and so not taken.
+fn plain_id(id: &str) -> Result<String, String> {
+    let is_plain = !id.is_empty()
+        && id.len() <= 64
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    is_plain
+        .then(|| id.to_string())
+        .ok_or_else(|| "an id has 1 to 64 letters, digits, - or _".into())
+}
+
+// Its path.
+fn root_object(name: &str) -> Result<String, String> {
+    if name.starts_with('/') || name.is_empty() {
+        Err("a default root object is named without a slash in front, such as \"index.html\""
+            .into())
+    } else {
+        Ok(format!("/{name}"))
+    }
+}
+
+// CloudFront's `HttpVersion`.
 fn http_versions(table: &mut Table<'_>) -> Option<Found<HttpVersions>> {
     table.parsed("http_version", |word| match word {
+        "http1.1" => Ok(HttpVersions::Http1),
         "http2" => Ok(HttpVersions::Http2),
+        "http3" => Ok(HttpVersions::Http3),
         "http2and3" => Ok(HttpVersions::Http2And3),
-        "http1.1" | "http3" => {
-            Err("HTTP/2 is spoken in any case; take \"http2\" or \"http2and3\"".into())
-        }
-        _ => Err("known are \"http2\" and \"http2and3\"".into()),
+        _ => Err("known are \"http1.1\", \"http2\", \"http3\" and \"http2and3\"".into()),
     })
 }
 
@@ -161,7 +168,7 @@ fn staging(table: &mut Table<'_>) -> Option<StagingOf> {
     if of.is_none() {
         one.missing("of", "of = \"EDEMO\"");
     }
-    let percent = one.number("percent", 0, 100).map(|found| found.value as u8);
+    let share = one.percent("percent").map(|found| found.value);
     let sticky = one.table("sticky").map(|mut sticky| {
         let mut seconds = |key: &'static str, usual: u64| {
             sticky.duration(key).map_or(usual, |found| found.value.as_secs())
@@ -190,8 +197,8 @@ fn staging(table: &mut Table<'_>) -> Option<StagingOf> {
         header.finish();
         Some((name?.value, value?.value))
     });
-    let chosen = match (percent, header) {
-        (Some(percent), None) => Some(Chosen::ByWeight { percent, sticky }),
+    let chosen = match (share, header) {
+        (Some(share), None) => Some(Chosen::ByWeight { share, sticky }),
         (None, Some((name, value))) => Some(Chosen::ByHeader { name, value }),
         _ => {
             let help = "percent = 5, or header = { name = \"aws-cf-cd-try\", value = \"1\" }";

@@ -1,7 +1,7 @@
 //! `[functions]`, `[function.NAME]` and a behavior's `functions`: the code at the edge, read, checked
 //! and named.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::compile_lambdas::{check_event, check_name};
@@ -9,8 +9,8 @@ use super::decode;
 use super::reader::{Found, Table, suggest};
 use super::scope::Scope;
 use crate::distribution::functions::{
-    Attached, Choosable, Function, FunctionLimits, FunctionSettings, Hooks, Kept, Level,
-    OriginInKey, Runtime,
+    Attached, Choosable, Function, FunctionLimits, FunctionSettings, Hooks, Kept, LambdaArn, Level,
+    OriginInKey, Runtime, lambda_of,
 };
 use crate::distribution::logs::LogSettings;
 use crate::distribution::stores::{StoreSpec, is_name};
@@ -34,6 +34,7 @@ pub fn settings(main: &mut Table<'_>, folder: &Path) -> FunctionSettings {
         table.word("origins", &[("any", Choosable::Any), ("declared", Choosable::Declared)]);
     let in_key = table.word("origin_in_key", &[("no", OriginInKey::No), ("yes", OriginInKey::Yes)]);
     let sleepers = table.number("sleepers", 1, 100_000);
+    let cgroup = cgroup(&mut table);
     table.finish();
     FunctionSettings {
         limits,
@@ -42,7 +43,19 @@ pub fn settings(main: &mut Table<'_>, folder: &Path) -> FunctionSettings {
         origins: origins.map_or(usual.origins, |found| found.value),
         origin_in_key: in_key.map_or(usual.origin_in_key, |found| found.value),
         sleepers: sleepers.map_or(usual.sleepers, |found| found.value as usize),
+        cgroup,
     }
+}
+
+fn cgroup(table: &mut Table<'_>) -> Option<PathBuf> {
+    let found = table.string("cgroup")?;
+    let path = PathBuf::from(&found.value);
+    if path.is_absolute() {
+        return Some(path);
+    }
+    let help = "such as \"/sys/fs/cgroup/foreshore/workers\", which the edge may write to";
+    table.problem(&found.span, "a cgroup is the whole path of its folder", Some(help.into()));
+    None
 }
 
 fn limits(table: &mut Table<'_>, usual: FunctionLimits) -> FunctionLimits {
@@ -66,6 +79,15 @@ fn limits(table: &mut Table<'_>, usual: FunctionLimits) -> FunctionLimits {
     }
     if let Some(found) = table.duration("throttle") {
         limits.throttle = found.value;
+    }
+    if let Some(found) = table.size("remember") {
+        if found.value <= 1 << 30 {
+            limits.remember = found.value as usize;
+        } else {
+            let help = "each core keeps so many results of calls; \"0B\" keeps none";
+            let title = "functions.remember is more than 1GiB";
+            table.problem(&found.span, title, Some(help.into()));
+        }
     }
     limits
 }
@@ -318,6 +340,18 @@ fn attached(
 ) -> Option<Attached> {
     let name = by_arn(&found.value);
     let code = &scope.code;
+    if LambdaArn::read(&found.value).is_some() {
+        let at = lambda_of(&code.lambdas, &found.value);
+        // One that could not be read has its own mistake.
+        if at.is_none() && !code.named.iter().any(|known| known == name) {
+            table.problem(
+                &found.span,
+                format!("there is no lambda for {:?}", found.value),
+                Some(format!("a [lambda.{name}], or arn = \"…\" in that of another name")),
+            );
+        }
+        return at.map(|at| Attached::Lambda { at, with_body: false });
+    }
     if let Some(at) = code.functions.iter().position(|known| &*known.name == name) {
         return Some(Attached::Function(at));
     }

@@ -9,6 +9,7 @@ use super::decode;
 use super::reader::Table;
 use super::report::nearest;
 use super::scope::{Scope, names};
+use crate::crypto::envelope::NAME_MAX;
 use crate::crypto::key::PublicKey;
 use crate::crypto::s3::{self, Parameter};
 use crate::crypto::sigv4::Credentials;
@@ -23,6 +24,10 @@ pub fn read_keys(root: &mut Table<'_>, scope: &mut Scope<'_>) {
         if let (Some(_), Some(pem)) = (&file, &pem) {
             table.problem(&pem.span, "a public key has either a file or a pem", None);
         }
+        let name = table.string("name");
+        if let Some(name) = name.as_ref().filter(|name| !is_name(&name.value)) {
+            table.problem(&name.span, "a key's name has 1 to 255 octets", None);
+        }
         let has_text = file.is_none() && pem.is_some();
         match (id, file.or(pem)) {
             (Some(id), Some(file)) => {
@@ -35,6 +40,9 @@ pub fn read_keys(root: &mut Table<'_>, scope: &mut Scope<'_>) {
                 };
                 match pem.and_then(|pem| PublicKey::from_pem(&id.value, &pem)) {
                     Ok(key) => {
+                        if let Some(name) = name {
+                            scope.keys.names.insert(id.value.clone(), name.value);
+                        }
                         if scope.keys.keys.insert(id.value.clone(), Arc::new(key)).is_some() {
                             table.problem(
                                 &id.span,
@@ -55,6 +63,11 @@ pub fn read_keys(root: &mut Table<'_>, scope: &mut Scope<'_>) {
         }
         table.finish();
     }
+}
+
+// Whether a message of the Encryption SDK can hold it.
+fn is_name(text: &str) -> bool {
+    (1..=NAME_MAX).contains(&text.len())
 }
 
 /// Reads `[key_group.NAME]`, once all keys are known.
@@ -131,7 +144,7 @@ pub fn access_control(
         None => {
             table.missing(
                 "credentials",
-                "credentials = { env_prefix = \"BUCKET_\" }, or id and secret",
+                "credentials = { env_prefix = \"BUCKET_\" }, or id and secret; or [api] s3_credentials for all",
             );
             None
         }

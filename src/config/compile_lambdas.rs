@@ -4,17 +4,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::compile_process::cores;
 use super::reader::{Found, Table};
 use super::scope::Scope;
 use crate::distribution::functions::{
-    LambdaClient, LambdaLimits, LambdaNetwork, LambdaRuntime, LambdaSpec,
+    LambdaArn, LambdaClient, LambdaLimits, LambdaNetwork, LambdaRuntime, LambdaSpec,
 };
 
 /// What Lambda@Edge allows at viewer events.
 const VIEWER_MEMORY: u64 = 128 << 20;
 const VIEWER_TIME: Duration = Duration::from_secs(5);
+/// Octets of a zip.
+const VIEWER_ZIP: u64 = 1 << 20;
 /// What it allows at origin events.
 const ORIGIN_TIME: Duration = Duration::from_secs(30);
+const ORIGIN_ZIP: u64 = 50 << 20;
 /// The most memory that any lambda may have (AWS Lambda's own quota).
 const MEMORY_MAX: u64 = 10_240 << 20;
 
@@ -50,6 +54,7 @@ pub fn check_name(table: &Table<'_>, name: &Found<String>, scope: &Scope<'_>) {
 
 fn lambda(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<LambdaSpec> {
     let folder = scope.folder(table.source());
+    let arn = arn(table, scope);
     let code = code(table, &folder, scope);
     let handler = table.parsed("handler", |handler| {
         let is_whole = handler.rsplit_once('.').is_some_and(|(file, name)| {
@@ -58,7 +63,7 @@ fn lambda(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<La
         let why = "a handler is a file without its ending and a name, such as \"index.handler\"";
         is_whole.then(|| handler.to_string()).ok_or_else(|| why.to_string())
     });
-    let runtime = table.parsed("runtime", runtime);
+    let runtime = table.parsed("runtime", LambdaRuntime::of);
     let program = table.string("program").map(|found| super::at(&folder, found.value));
     let client = client(table, runtime.as_ref().map(|found| found.value));
     let memory = memory(table);
@@ -85,6 +90,7 @@ fn lambda(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<La
     }
     Some(LambdaSpec {
         name: name.to_string(),
+        arn,
         code: code?,
         handler: handler?.value,
         runtime: runtime?.value,
@@ -98,6 +104,20 @@ fn lambda(table: &mut Table<'_>, name: &str, scope: &mut Scope<'_>) -> Option<La
         user,
         limits,
     })
+}
+
+// What documents of CloudFront call it.
+fn arn(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<String> {
+    let found = table.parsed("arn", |text| {
+        let why =
+            "an ARN is as arn:aws:lambda:us-east-1:123456789012:function:NAME, or with :VERSION";
+        LambdaArn::read(text).map(|_| text.to_string()).ok_or_else(|| why.to_string())
+    })?;
+    let arn = found.value;
+    if scope.code.lambdas.iter().any(|known| known.arn.as_deref() == Some(&arn[..])) {
+        table.problem(&found.span, "another lambda has this ARN", None);
+    }
+    Some(arn)
 }
 
 // A zip, which is watched, or a folder.
@@ -121,18 +141,6 @@ fn code(table: &mut Table<'_>, folder: &std::path::Path, scope: &mut Scope<'_>) 
     Some(path)
 }
 
-fn runtime(text: &str) -> Result<LambdaRuntime, String> {
-    let number = |text: Option<&str>| text.and_then(|digits| digits.parse::<u16>().ok());
-    let node = text.strip_prefix("nodejs").and_then(|rest| rest.strip_suffix(".x"));
-    if let Some(major) = number(node).filter(|major| (18..=99).contains(major)) {
-        return Ok(LambdaRuntime::Node(major));
-    }
-    if let Some(minor) = number(text.strip_prefix("python3.")).filter(|minor| *minor >= 9) {
-        return Ok(LambdaRuntime::Python(minor));
-    }
-    Err("Lambda@Edge runs \"nodejs18.x\" and later, and \"python3.9\" and later".into())
-}
-
 fn client(table: &mut Table<'_>, runtime: Option<LambdaRuntime>) -> LambdaClient {
     let words = [("own", LambdaClient::Own), ("awslambdaric", LambdaClient::Official)];
     let Some(found) = table.word("client", &words) else { return LambdaClient::Own };
@@ -152,7 +160,7 @@ fn memory(table: &mut Table<'_>) -> u64 {
 }
 
 fn workers(table: &mut Table<'_>) -> (usize, usize) {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = cores();
     let Some(mut inner) = table.table("workers") else { return (0, 2 * cores) };
     let min = inner.number("min", 0, 1000).map_or(0, |found| found.value as usize);
     let max =
@@ -204,25 +212,20 @@ pub fn check_event(table: &Table<'_>, key: &str, found: &Found<String>, lambda: 
         );
         table.problem(&found.span, title, help());
     }
+    // A folder has the size of a zip only once it is packed.
+    let zip = std::fs::metadata(&lambda.code).ok().filter(std::fs::Metadata::is_file);
+    let (size, largest) =
+        (zip.map_or(0, |zip| zip.len()), if is_viewers { VIEWER_ZIP } else { ORIGIN_ZIP });
+    if size > largest {
+        let title = format!(
+            "lambda {name:?}: the function code size is larger than the maximum allowed size for a {key} event: {size} Max allowed: {largest}"
+        );
+        table.problem(&found.span, title, help());
+    }
     if is_viewers && lambda.memory > VIEWER_MEMORY {
         let title = format!(
             "lambda {name:?}: the function memory size is larger than the maximum of 128 MB for a {key} event"
         );
         table.problem(&found.span, title, help());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runtimes_are_those_of_lambda_at_edge() {
-        assert_eq!(runtime("nodejs20.x"), Ok(LambdaRuntime::Node(20)));
-        assert_eq!(runtime("python3.11"), Ok(LambdaRuntime::Python(11)));
-        assert_eq!(LambdaRuntime::Node(22).to_string(), "nodejs22.x");
-        for bad in ["nodejs16.x", "nodejs20", "python2.7", "python3.8", "java21", ""] {
-            assert!(runtime(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -1,11 +1,14 @@
 //! Origins and their groups: where they are, how they are asked, how they prove their name.
 
+use std::net::IpAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::compile_identities;
 use super::compile_keys;
-use super::compile_tls::read_identity;
 use super::credentials;
 use super::decode;
 use super::reader::{Found, Table};
@@ -15,8 +18,8 @@ use crate::base::secret::Secret;
 use crate::distribution::behavior::Target;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{
-    HostRule, HttpOrigin, HttpVersion, Origin, OriginGroup, OriginKind, OriginTls, Reach, Roots,
-    Signing, Timeouts, TlsVersion, is_reserved,
+    AccessControl, Family, HostRule, HttpOrigin, HttpVersion, Origin, OriginGroup, OriginKind,
+    OriginTls, Reach, Roots, Signing, Timeouts, TlsVersion, is_reserved,
 };
 use crate::distribution::region::ParentUrl;
 use crate::distribution::site::ORIGINS_MAX;
@@ -65,21 +68,17 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
     let attempts = table.number("attempts", 1, 3).map_or(3, |found| found.value as u32);
     let connections =
         table.number("connections", 1, 100_000).map_or(512, |found| found.value as usize);
-    let host_rule = table.parsed("host", |word| match word {
-        "origin" => Ok(HostRule::Origin),
-        "viewer" => Ok(HostRule::Viewer),
-        name => parse_authority(name)
-            .map(|_| HostRule::Fixed(name.to_string()))
-            .ok_or_else(|| "\"origin\", \"viewer\", or a host name".into()),
-    });
+    let host_rule = table.parsed("host", host_rule);
     let version = table
         .word("http_version", &[("http1.1", HttpVersion::Http1), ("http2", HttpVersion::Http2)]);
+    let family = table.word("ip", &Family::ALL);
     let tls = table.table("tls").and_then(|tls| origin_tls(tls, &folder, scope));
     let access = table
         .table("access_control")
         .and_then(|access| compile_keys::access_control(access, &folder, scope));
     let shield = shield(table, scope);
     let bucket = table.string("bucket").map(|found| found.value);
+    let matching = Matching::read(table);
     if id.is_none() {
         table.missing("id", "id = \"app\"");
     }
@@ -93,6 +92,7 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
     let asked = How {
         host_rule: host_rule.map_or(HostRule::Origin, |found| found.value),
         version: version.as_ref().map_or(HttpVersion::Http1, |found| found.value),
+        family: family.as_ref().map_or(Family::Both, |found| found.value),
         tls,
     };
     let (kind, path) = match origin_url(&url.value, &folder, asked) {
@@ -106,24 +106,12 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
             return None;
         }
     };
-    if let (Some(version), OriginKind::Directory(_)) = (&version, &kind) {
-        table.problem(
-            &version.span,
-            "http_version is of no meaning for a folder",
-            Some("leave it out".into()),
-        );
+    check_version(table, version.as_ref(), &kind);
+    if let Some(family) = &family {
+        check_family(table, family, &kind);
     }
-    if let (Some(access), OriginKind::Http(http)) = (&access, &kind)
-        && access.signing != Signing::Never
-        && http.host_rule != HostRule::Origin
-    {
-        table.problem(
-            &url.span,
-            "a signed request must be for the origin's own host",
-            Some("leave out host = …".into()),
-        );
-    }
-    Some(Origin {
+    check_signed(table, &url, access.as_ref(), &kind);
+    let mut origin = Origin {
         id: id?.value,
         kind,
         path,
@@ -134,7 +122,83 @@ fn origin(table: &mut Table<'_>, scope: &mut Scope<'_>) -> Option<Origin> {
         access,
         shield,
         bucket,
-    })
+        clear: None,
+    };
+    origin.clear = matching.clear(table, &origin).map(Arc::new);
+    Some(origin)
+}
+
+fn host_rule(word: &str) -> Result<HostRule, String> {
+    match word {
+        "origin" => Ok(HostRule::Origin),
+        "viewer" => Ok(HostRule::Viewer),
+        name => parse_authority(name)
+            .map(|_| HostRule::Fixed(name.to_string()))
+            .ok_or_else(|| "\"origin\", \"viewer\", or a host name".into()),
+    }
+}
+
+fn check_version(table: &Table<'_>, version: Option<&Found<HttpVersion>>, kind: &OriginKind) {
+    if let (Some(version), OriginKind::Directory(_)) = (version, kind) {
+        table.problem(
+            &version.span,
+            "http_version is of no meaning for a folder",
+            Some("leave it out".into()),
+        );
+    }
+}
+
+fn check_signed(
+    table: &Table<'_>,
+    url: &Found<String>,
+    access: Option<&AccessControl>,
+    kind: &OriginKind,
+) {
+    if let (Some(access), OriginKind::Http(http)) = (access, kind)
+        && access.signing != Signing::Never
+        && http.host_rule != HostRule::Origin
+    {
+        table.problem(
+            &url.span,
+            "a signed request must be for the origin's own host",
+            Some("leave out host = …".into()),
+        );
+    }
+}
+
+/// What says that an origin is asked by the scheme that the viewer came by.
+struct Matching {
+    wished: Option<Range<usize>>,
+    port: Option<Found<u64>>,
+}
+
+impl Matching {
+    fn read(table: &mut Table<'_>) -> Self {
+        let wished = table.flag("match_viewer").filter(|found| found.value);
+        let port = table.number("http_port", 1, 65_535);
+        Self { wished: wished.map(|found| found.span), port }
+    }
+
+    // The origin in clear text, where there is to be one.
+    fn clear(self, table: &Table<'_>, origin: &Origin) -> Option<Origin> {
+        let Some(wished) = self.wished else {
+            if let Some(port) = &self.port {
+                let title = "http_port is of no meaning without match_viewer = true";
+                table.problem(&port.span, title, Some("an http url has its port in it".into()));
+            }
+            return None;
+        };
+        let OriginKind::Http(http @ HttpOrigin { tls: Some(_), .. }) = &origin.kind else {
+            let title = "match_viewer needs an https url: there viewers over https are asked for";
+            let help = "url = \"https://…\", and http_port where it is not 80";
+            table.problem(&wished, title, Some(help.into()));
+            return None;
+        };
+        let port = self.port.map_or(80, |found| found.value as u16);
+        // As at CloudFront, HTTP/2 is for TLS.
+        let http = HttpOrigin { port, tls: None, version: HttpVersion::Http1, ..http.clone() };
+        Some(Origin { kind: OriginKind::Http(http), ..origin.clone() })
+    }
 }
 
 // The parent that is asked last before an origin, by its URL.
@@ -150,10 +214,28 @@ fn shield(table: &mut Table<'_>, scope: &Scope<'_>) -> Option<String> {
     Some(found.value.to_string())
 }
 
+// Where nothing is resolved, a kind of addresses is a mistake or says nothing.
+fn check_family(table: &Table<'_>, family: &Found<Family>, kind: &OriginKind) {
+    let why = match kind {
+        OriginKind::Directory(_) => "ip is of no meaning for a folder".to_string(),
+        OriginKind::Http(http) => {
+            let bare = http.host.trim_start_matches('[').trim_end_matches(']');
+            match bare.parse::<IpAddr>() {
+                Ok(address) if !family.value.takes(address) => {
+                    format!("ip = {:?}, and url has the address {address}", family.value.word())
+                }
+                _ => return,
+            }
+        }
+    };
+    table.problem(&family.span, why, Some("leave it out".into()));
+}
+
 /// How an origin is asked, wherever it is.
 struct How {
     host_rule: HostRule,
     version: HttpVersion,
+    family: Family,
     tls: Option<OriginTls>,
 }
 
@@ -176,7 +258,7 @@ fn origin_url(url: &str, folder: &Path, how: How) -> Result<(OriginKind, String)
     if path.contains(['?', '#', ' ']) || !crate::message::path::is_safe_path(path) {
         return Err("an origin path is plain: no query, no dot segments".into());
     }
-    let How { host_rule, version, tls } = how;
+    let How { host_rule, version, family, tls } = how;
     let tls = match (is_https, tls) {
         (true, tls) => Some(tls.unwrap_or(OriginTls {
             roots: Roots::System,
@@ -190,7 +272,7 @@ fn origin_url(url: &str, folder: &Path, how: How) -> Result<(OriginKind, String)
     };
     let port = authority.port.unwrap_or(if is_https { 443 } else { 80 });
     let (host, reach) = (authority.host.to_string(), Reach::Anywhere);
-    let http = HttpOrigin { host, port, tls, host_rule, version, reach };
+    let http = HttpOrigin { host, port, tls, host_rule, version, family, reach };
     Ok((OriginKind::Http(http), path.trim_end_matches('/').to_string()))
 }
 
@@ -202,13 +284,16 @@ pub fn origin_tls(mut table: Table<'_>, folder: &Path, scope: &mut Scope<'_>) ->
         .word("min", &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)])
         .map_or(TlsVersion::V1_2, |found| found.value);
     let (chain, key) = (table.string("chain"), table.string("key"));
-    let identity = match (chain, key) {
-        (None, None) => None,
-        (Some(chain), Some(key)) => {
-            scope.files.extend([super::at(folder, &chain.value), super::at(folder, &key.value)]);
-            read_identity(&super::at(folder, &chain.value), &super::at(folder, &key.value))
-                .map_err(|why| table.problem(&chain.span, why, None))
-                .ok()
+    let identity = match (chain, key, table.string("certificate_id")) {
+        (None, None, None) => None,
+        (None, None, Some(id)) => compile_identities::named(&table, &id, scope),
+        (Some(chain), Some(key), None) => {
+            compile_identities::of_files(&table, folder, (&chain, &key), scope)
+        }
+        (_, _, Some(id)) => {
+            let title = "a client certificate is that of chain and key or of an id, not of both";
+            table.problem(&id.span, title, None);
+            None
         }
         _ => {
             table.problem(&table.span(), "a client certificate needs both chain and key", None);
@@ -327,6 +412,14 @@ fn timeouts(table: &mut Table<'_>) -> Timeouts {
             }
         }
     }
+    if let Some(found) = inner.duration("complete") {
+        timeouts.complete = Some(found.value);
+        if found.value < timeouts.response {
+            let title = "timeouts.complete is shorter than timeouts.response";
+            let help = "CloudFront wants it to be as long at least";
+            inner.problem(&found.span, title, Some(help.into()));
+        }
+    }
     inner.finish();
     timeouts
 }
@@ -360,10 +453,13 @@ pub fn groups(table: &mut Table<'_>, origins: &Origins) -> Vec<OriginGroup> {
 }
 
 fn unknown_origin(table: &Table<'_>, found: &Found<String>, origins: &Origins) {
+    // Why none could be read is told where they stand.
+    if origins.is_empty() {
+        return;
+    }
     let known = || origins.iter().map(|(id, _)| id.as_str());
     let help = match nearest(&found.value, known()) {
         Some(near) => format!("did you mean {near:?}?"),
-        None if origins.is_empty() => "no origin could be read".into(),
         None => format!("known: {}", known().collect::<Vec<_>>().join(", ")),
     };
     table.problem(&found.span, format!("there is no origin {:?}", found.value), Some(help));

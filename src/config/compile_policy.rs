@@ -111,7 +111,8 @@ fn cache_policy(name: String, mut table: Table<'_>) -> CachePolicy {
     let stale_on_error =
         table.duration("stale_on_error").map_or(CachePolicy::STALE_ON_ERROR, |found| found.value);
     table.finish();
-    CachePolicy { name, semantics, ttl, error_ttl, key, compress, stale_on_error }
+    let codings = compress;
+    CachePolicy { name, semantics, ttl, error_ttl, key, compress, codings, stale_on_error }
 }
 
 fn ttl(policy: &mut Table<'_>, usual: TtlBounds, semantics: Semantics) -> (TtlBounds, Duration) {
@@ -168,7 +169,9 @@ fn key(policy: &mut Table<'_>, semantics: Semantics) -> KeyParts {
 }
 
 // Fields that reach origins and no key (CloudFront: "Add CloudFront request headers").
-const EACH_VIEWERS_OWN: [&str; 7] = [
+const EACH_VIEWERS_OWN: [&str; 9] = [
+    "client-cert",
+    "client-cert-chain",
     "cloudfront-viewer-address",
     "cloudfront-viewer-asn",
     "cloudfront-viewer-cert-pem",

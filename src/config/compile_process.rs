@@ -2,11 +2,14 @@
 //! of places.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::compile_keys::origin_credentials;
 use super::credentials;
 use super::decode;
+use super::read_files::stamps;
 use super::reader::Table;
 use super::scope::{Scope, networks};
 use crate::cloudfront::model::CALLS;
@@ -15,8 +18,9 @@ use crate::distribution::geo::Geo;
 use crate::distribution::host::HostPattern;
 use crate::distribution::limits::Limits;
 use crate::distribution::site::{
-    AccessKey, Admin, Api, ApiCertificates, DiskSettings, Http3, INVALIDATION_ACTIONS, Listen,
-    MetricsBy, StoreSettings, TlsPolicy, Transport, UnknownSni, Unsigned, WebAcl,
+    AccessKey, Admin, Api, ApiCertificates, Dashboard, DiskSettings, Gso, Http3,
+    INVALIDATION_ACTIONS, Listen, MetricsBy, StoreSettings, TlsPolicy, Transport, UnknownSni,
+    Unsigned, WebAcl,
 };
 use crate::distribution::stores::ACCOUNT;
 use crate::tls::clients::verifier;
@@ -37,9 +41,17 @@ fn addresses(table: &mut Table<'_>, key: &'static str) -> Vec<SocketAddr> {
     all
 }
 
+/// How many cores this process may use. They are counted once: it takes reading what the system
+/// says of the process, and a change of it needs a restart anyway.
+pub fn cores() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    *CORES
+}
+
 /// `[listen]`: where viewers connect, and which networks are believed when they speak of viewers.
 pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = cores();
     let empty = Listen {
         http: vec![],
         https: vec![],
@@ -91,13 +103,18 @@ pub fn listen(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Listen {
     }
 }
 
-// `listen.http3` and the port that viewers are told.
+// `listen.http3`, the port that viewers are told, and how datagrams are sent.
 fn http3(table: &mut Table<'_>, https: &[SocketAddr]) -> Http3 {
     let told_port = table.number("alt_svc_port", 1, 65_535);
+    let gso = table.truth("gso");
     let Some(found) = table.truth("http3").filter(|found| found.value) else {
         if let Some(port) = told_port {
             let title = "listen.alt_svc_port tells viewers of HTTP/3, which is not spoken";
             table.problem(&port.span, title, Some("http3 = true beside it".into()));
+        }
+        if let Some(gso) = gso {
+            let title = "listen.gso is how HTTP/3 is sent, which is not spoken";
+            table.problem(&gso.span, title, Some("http3 = true beside it".into()));
         }
         return Http3::Off;
     };
@@ -108,7 +125,8 @@ fn http3(table: &mut Table<'_>, https: &[SocketAddr]) -> Http3 {
         let help = "set listen.https: the same addresses are bound for UDP";
         table.problem(&found.span, "HTTP/3 wants an address for HTTPS", Some(help.into()));
     }
-    Http3::On { told_port: told_port.map(|port| port.value as u16) }
+    let gso = if gso.is_none_or(|found| found.value) { Gso::On } else { Gso::Off };
+    Http3::On { told_port: told_port.map(|port| port.value as u16), gso }
 }
 
 // `listen.client_ca`: the authorities whose certificates a client may show.
@@ -141,6 +159,7 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
         access_keys: Vec::new(),
         account: ACCOUNT.into(),
         unsigned: Unsigned::Refused,
+        dashboard: Dashboard::On,
     };
     let Some(mut table) = main.table("admin") else { return usual };
     let folder = scope.folder(table.source());
@@ -181,6 +200,7 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
             Some("listen on loopback to allow it".into()),
         );
     }
+    let dashboard = table.word("dashboard", &[("on", Dashboard::On), ("off", Dashboard::Off)]);
     table.finish();
     Admin {
         listen: address,
@@ -189,6 +209,7 @@ pub fn admin(main: &mut Table<'_>, scope: &mut Scope<'_>) -> Admin {
         access_keys,
         account: account.map_or_else(|| ACCOUNT.into(), |found| found.value),
         unsigned: unsigned.map_or(Unsigned::Refused, |found| found.value),
+        dashboard: dashboard.map_or(Dashboard::On, |found| found.value),
     }
 }
 
@@ -211,6 +232,17 @@ const FUNCTION_CALLS: [&str; 8] = [
     "TestFunction",
     "DeleteFunction",
 ];
+/// The lists of what there is none of.
+const EMPTY_LISTS: [&str; 8] = [
+    "ListStreamingDistributions",
+    "ListVpcOrigins",
+    "ListAnycastIpLists",
+    "ListDistributionsByConnectionFunction",
+    "ListConnectionFunctions",
+    "ListConnectionGroups",
+    "ListDistributionTenants",
+    "ListDistributionTenantsByCustomization",
+];
 const VALUE_CALLS: [&str; 6] =
     ["DescribeKeyValueStore", "ListKeys", "GetKey", "PutKey", "DeleteKey", "UpdateKeys"];
 
@@ -225,10 +257,15 @@ fn is_action(text: &str) -> bool {
         INVALIDATION_ACTIONS.iter().filter_map(|name| name.strip_prefix("cloudfront:"));
     match service {
         "cloudfront" => {
-            let known = CALLS.iter().chain(&STORE_CALLS).chain(&FUNCTION_CALLS).copied();
+            let known = CALLS.iter().chain(&STORE_CALLS).chain(&FUNCTION_CALLS);
+            let known = known.chain(&EMPTY_LISTS).copied();
             known.chain(invalidations).any(|call| means(&call))
         }
         "cloudfront-keyvaluestore" => VALUE_CALLS.iter().any(means),
+        // A flush, as IAM names calls of API Gateway.
+        "apigateway" => means(&"DELETE"),
+        // A viewer replaces what is stored (`client_invalidation`).
+        "execute-api" => means(&"InvalidateCache"),
         _ => false,
     }
 }
@@ -242,8 +279,12 @@ pub fn api(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option
     });
     let web_acl =
         table.word("web_acl", &[("refuse", WebAcl::Refused), ("ignore", WebAcl::Ignored)]);
-    let certificates = table
-        .word("certificates", &[("named", ApiCertificates::Named), ("any", ApiCertificates::Any)]);
+    let words = [
+        ("named", ApiCertificates::Named),
+        ("any", ApiCertificates::Any),
+        ("development", ApiCertificates::Made),
+    ];
+    let certificates = table.word("certificates", &words);
     if let Some(credentials) = table.table("s3_credentials") {
         scope.credentials = origin_credentials(credentials, folder, scope);
     }
@@ -459,10 +500,16 @@ pub fn geo(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option
     let mut table = main.table("geo")?;
     let mut files = Vec::new();
     let mut span = table.span();
-    for item in table.strings("databases").map(|list| list.value).unwrap_or_default() {
-        let path = super::at(folder, &item.value);
-        scope.files.push(path.clone());
-        match std::fs::read(&path) {
+    let named = table.strings("databases").map(|list| list.value).unwrap_or_default();
+    let paths = named.iter().map(|item| super::at(folder, &item.value));
+    let stamped = stamps(paths.collect());
+    scope.files.extend(stamped.iter().map(|(path, _)| path.clone()));
+    if let Some(known) = scope.read.databases.find(&stamped) {
+        table.finish();
+        return Some(known);
+    }
+    for (item, (path, _)) in named.into_iter().zip(&stamped) {
+        match std::fs::read(path) {
             Ok(file) => files.push(file),
             Err(error) => table.problem(&item.span, format!("{}: {error}", path.display()), None),
         }
@@ -475,7 +522,11 @@ pub fn geo(main: &mut Table<'_>, folder: &Path, scope: &mut Scope<'_>) -> Option
             Some("databases = [\"GeoLite2-City.mmdb\"]".into()),
         );
     }
+    let is_whole = !files.is_empty() && files.len() == stamped.len();
     let geo = Geo::new(files).map_err(|why| table.problem(&span, why, None)).ok();
+    if let Some(geo) = geo.as_ref().filter(|_| is_whole) {
+        scope.read.databases.keep(stamped, geo);
+    }
     table.finish();
     geo
 }

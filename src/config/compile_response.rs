@@ -52,7 +52,7 @@ pub fn policy(name: String, mut table: Table<'_>) -> ResponsePolicy {
     for item in table.strings("remove").map(|list| list.value).unwrap_or_default() {
         remove.extend(field_name(&table, &item));
     }
-    let server_timing = table.number("server_timing", 0, 100).map(|found| found.value as u8);
+    let server_timing = table.percent("server_timing").map(|found| found.value);
     table.finish();
     ResponsePolicy { name, remove, set, cors, server_timing }
 }

@@ -11,47 +11,71 @@ use super::reader::{Collector, Table};
 use super::scope::Scope;
 use super::{MissingCertificates, WantedCertificate};
 use crate::base::secret::Secret;
-use crate::distribution::certificate::{Certificate, KeyKind};
+use crate::distribution::certificate::{Certificate, KeyKind, Serves};
 use crate::distribution::origin::Identity;
 use crate::semantics::time::{Timestamp, format_http_date};
+use crate::tls::development::Place;
 
-/// Reads every `[[certificate]]` of a file.
-pub fn certificates(root: &mut Table<'_>, scope: &mut Scope<'_>) -> Vec<Certificate> {
-    let mut all = Vec::new();
-    for mut table in root.tables("certificate") {
-        let folder = scope.folder(table.source());
-        let (chain, key) = (table.string("chain"), table.string("key"));
-        let make_for = table.strings("make_for");
-        let ids: Vec<String> = [table.string("arn"), table.string("iam_id")]
-            .into_iter()
-            .flatten()
-            .map(|found| found.value)
-            .collect();
-        if let (Some(chain), Some(key)) = (chain, key) {
-            let (chain_path, key_path) =
-                (super::at(&folder, &chain.value), super::at(&folder, &key.value));
-            scope.files.extend([chain_path.clone(), key_path.clone()]);
-            let pending = make_for.is_some()
-                && scope.making == MissingCertificates::Pending
-                && !chain_path.exists();
-            if pending {
-                scope.remarks.push(format!("{} will be made on start", chain_path.display()));
-                all.push(Certificate { ids, ..placeholder(&chain_path) });
-            } else {
-                match read_certificate(&chain_path, &key_path, scope.now) {
-                    Ok(certificate) => all.push(Certificate { ids, ..certificate }),
-                    Err((Part::Chain, why)) => table.problem(&chain.span, why, None),
-                    Err((Part::Key, why)) => table.problem(&key.span, why, None),
-                }
-            }
-        } else {
-            table.problem(
-                &table.span(),
-                "a [[certificate]] needs chain and key",
-                Some("chain = \"site.pem\" and key = \"site.key\"".into()),
-            );
-        }
+/// Reads a `[[certificate]]` of files: its chain, its key, and for which names they may be made.
+pub fn from_files(mut table: Table<'_>, scope: &mut Scope<'_>) -> Option<Certificate> {
+    let folder = scope.folder(table.source());
+    let (chain, key) = (table.string("chain"), table.string("key"));
+    let make_for = table.strings("make_for");
+    let ids = ids(&mut table);
+    let (Some(chain), Some(key)) = (chain, key) else {
+        table.problem(
+            &table.span(),
+            "a [[certificate]] needs chain and key",
+            Some("chain = \"site.pem\" and key = \"site.key\"; or acme, to order one".into()),
+        );
         table.finish();
+        return None;
+    };
+    let (chain_path, key_path) = (super::at(&folder, &chain.value), super::at(&folder, &key.value));
+    scope.files.extend([chain_path.clone(), key_path.clone()]);
+    let pending =
+        make_for.is_some() && scope.making == MissingCertificates::Pending && !chain_path.exists();
+    let certificate = if pending {
+        scope.remarks.push(format!("{} will be made on start", chain_path.display()));
+        Some(Certificate { ids, ..placeholder(&chain_path) })
+    } else {
+        let (now, known) = (scope.now, &mut scope.read.certificates);
+        match known.get(&chain_path, &key_path, now, read_certificate) {
+            Ok(certificate) => Some(Certificate { ids, ..certificate }),
+            Err((part, why)) => {
+                let place = match part {
+                    Part::Chain => &chain.span,
+                    Part::Key => &key.span,
+                };
+                table.problem(place, why, None);
+                None
+            }
+        }
+    };
+    table.finish();
+    certificate
+}
+
+/// What documents of the API call a certificate.
+pub fn ids(table: &mut Table<'_>) -> Vec<String> {
+    let ids = [table.string("arn"), table.string("iam_id")];
+    ids.into_iter().flatten().map(|found| found.value).collect()
+}
+
+/// Reads those that were made for distributions of the API. One that cannot be used is made anew
+/// when the edge starts, or with the next change.
+pub fn made<'i>(
+    ids: impl Iterator<Item = &'i str>,
+    data: &Path,
+    scope: &mut Scope<'_>,
+) -> Vec<Certificate> {
+    let mut all = Vec::new();
+    for place in ids.map(|id| Place::of(data, id)).filter(|place| place.chain.exists()) {
+        let (now, known) = (scope.now, &mut scope.read.certificates);
+        match known.get(&place.chain, &place.key, now, read_certificate) {
+            Ok(certificate) => all.push(certificate),
+            Err((_, why)) => scope.remarks.push(format!("{why}; one is made in its place")),
+        }
     }
     all
 }
@@ -66,6 +90,7 @@ fn placeholder(path: &Path) -> Certificate {
         not_after: Timestamp(u64::MAX),
         source: path.display().to_string(),
         ids: Vec::new(),
+        serves: Serves::Throughout,
     }
 }
 
@@ -146,10 +171,16 @@ fn read_certificate(
         not_after,
         source: chain_path.display().to_string(),
         ids: Vec::new(),
+        serves: Serves::Throughout,
     };
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     crate::tls::certified::certified_key(&certificate, &provider).map_err(&in_key)?;
     Ok(certificate)
+}
+
+/// Reads a certificate that was issued to us: key and chain in one file.
+pub fn read_issued(path: &Path, now: Timestamp) -> Result<Certificate, String> {
+    read_certificate(path, path, now).map_err(|(_, why)| why)
 }
 
 fn names(parsed: &X509Certificate<'_>) -> Vec<String> {
@@ -170,9 +201,27 @@ fn names(parsed: &X509Certificate<'_>) -> Vec<String> {
 pub fn read_identity(chain: &Path, key: &Path) -> Result<Identity, String> {
     let certificates =
         decode::certificates(chain).map_err(|error| format!("{}: {error}", chain.display()))?;
+    if certificates.is_empty() {
+        return Err(format!("{}: holds no certificate", chain.display()));
+    }
     let secret = decode::private_key(key).map_err(|error| format!("{}: {error}", key.display()))?;
     Ok(Identity {
         chain: certificates.into_iter().map(|der| der.to_vec()).collect(),
         key: Secret::new(secret.secret_der().to_vec()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_without_a_certificate_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key.pem");
+        std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+            .unwrap();
+        let why = read_identity(&key, &key).err().unwrap_or_default();
+        assert!(why.ends_with("key.pem: holds no certificate"), "{why}");
+    }
 }

@@ -1,12 +1,13 @@
 //! `client_certificates` of a distribution: what it wants of its viewers' certificates, and the
-//! authorities it believes.
+//! authorities it believes; `[trust_store.NAME]`, which several may name.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::decode;
-use super::reader::Table;
-use super::scope::Scope;
+use super::reader::{Found, Table};
+use super::report::nearest;
+use super::scope::{Scope, names};
 use crate::distribution::viewer_tls::{ClientCertificates, Expiry, Hints, Mode};
 use crate::tls::viewer_rule::{ROOTS_MAX, verifier};
 
@@ -60,20 +61,37 @@ pub fn client_certificates(
         }
     }
     one.finish();
-    let is_set = |found: Option<super::reader::Found<bool>>| found.is_some_and(|found| found.value);
+    let is_set = |found: Option<Found<bool>>| found.is_some_and(|found| found.value);
     let expiry = if is_set(ignores) { Expiry::Ignored } else { Expiry::Checked };
     let hints = if is_set(advertises) { Hints::Advertised } else { Hints::Silent };
     Some(Arc::new(ClientCertificates { mode: mode?, roots: roots?, expiry, hints }))
 }
 
-// The trust store, which passthrough has none of. `None` where a mistake was reported.
+/// Reads `[trust_store.NAME]`: authorities that distributions name, CloudFront's trust stores by
+/// their ids or ARNs among them.
+pub fn trust_stores(root: &mut Table<'_>, scope: &mut Scope<'_>) {
+    for (name, mut table) in root.named_tables("trust_store") {
+        let file = table.string("file");
+        if file.is_none() && !table.has("file") {
+            table.missing("file", "file = \"clients-ca.pem\"");
+        }
+        let roots = file.and_then(|file| roots_of(&table, &file, scope)).unwrap_or_default();
+        table.finish();
+        // One with a mistake is known, too: who names it has made none.
+        scope.trust_stores.insert(name.value, roots);
+    }
+}
+
+// The authorities that are believed, which passthrough has none of. `None` where a mistake was
+// reported.
 fn roots(table: &mut Table<'_>, scope: &mut Scope<'_>, mode: Option<Mode>) -> Option<Vec<Vec<u8>>> {
     let is_passed = mode == Some(Mode::Passthrough);
-    let Some(found) = table.string("trust_store") else {
+    let (file, store) = (table.string("trust_store"), table.string("trust_store_id"));
+    let Some(found) = file.as_ref().or(store.as_ref()) else {
         if is_passed {
             return Some(Vec::new());
         }
-        if !table.has("trust_store") && mode.is_some() {
+        if !table.has("trust_store") && !table.has("trust_store_id") && mode.is_some() {
             table.missing("trust_store", "trust_store = \"clients-ca.pem\"");
         }
         return None;
@@ -87,6 +105,34 @@ fn roots(table: &mut Table<'_>, scope: &mut Scope<'_>, mode: Option<Mode>) -> Op
         );
         return None;
     }
+    match (&file, &store) {
+        (Some(_), Some(store)) => {
+            let title = "the authorities are those of a file or of a trust store, not of both";
+            table.problem(&store.span, title, None);
+            None
+        }
+        (None, Some(store)) => {
+            let known = scope.trust_stores.get(&store.value).cloned();
+            if known.is_none() {
+                let help = nearest(&store.value, names(&scope.trust_stores)).map_or_else(
+                    || format!("[trust_store.{:?}] with a file makes it known", store.value),
+                    |near| format!("did you mean {near:?}?"),
+                );
+                let title = format!("there is no trust store {:?}", store.value);
+                table.problem(&store.span, title, Some(help));
+            }
+            known
+        }
+        (file, _) => file.as_ref().and_then(|file| roots_of(table, file, scope)),
+    }
+}
+
+// The authorities of a file that some key names.
+fn roots_of(
+    table: &Table<'_>,
+    found: &Found<String>,
+    scope: &mut Scope<'_>,
+) -> Option<Vec<Vec<u8>>> {
     let path = super::at(scope.folder(table.source()), &found.value);
     scope.files.push(path.clone());
     match read(&path) {

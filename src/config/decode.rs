@@ -4,7 +4,7 @@
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Reads a file of text; an error of kind `InvalidData` says which encoding it seems to have.
@@ -29,8 +29,27 @@ pub fn certificates(path: &Path) -> std::result::Result<Vec<CertificateDer<'stat
 
 /// The first private key of a PEM file; the error does not name the file.
 pub fn private_key(path: &Path) -> std::result::Result<PrivateKeyDer<'static>, String> {
-    let pem = read_pem(path).map_err(|error| error.to_string())?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| error.to_string())
+    key_of(&read_pem(path).map_err(|error| error.to_string())?)
+}
+
+// What a file holds in the place of a key says more than where a reader gave up.
+fn key_of(pem: &[u8]) -> std::result::Result<PrivateKeyDer<'static>, String> {
+    let has = |words: &[u8]| memchr::memmem::find(pem, words).is_some();
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        _ if has(b"ENCRYPTED") => "holds a key under a pass phrase, which nobody is here to give; \
+             openssl pkey -in THIS -out NEW writes it without"
+            .into(),
+        pem::Error::NoItemsFound if has(b"BEGIN CERTIFICATE") => {
+            "holds a certificate and no private key".into()
+        }
+        pem::Error::NoItemsFound if has(b"BEGIN PUBLIC KEY") => {
+            "holds a public key and no private one".into()
+        }
+        pem::Error::NoItemsFound => {
+            "holds no private key in PEM (-----BEGIN PRIVATE KEY-----)".into()
+        }
+        error => error.to_string(),
+    })
 }
 
 /// Octets as text, without a byte order mark. UTF-16 is known by its mark, or by the zero beside
@@ -85,6 +104,25 @@ mod tests {
             assert_eq!(decode(octets.clone()).as_deref(), Ok(text), "{octets:x?}");
         }
         assert_eq!(decode(Vec::new()).as_deref(), Ok(""));
+    }
+
+    #[test]
+    fn what_is_no_private_key_is_said() {
+        let block = |name: &str, lines: &str| {
+            format!("-----BEGIN {name}-----\n{lines}AAAA\n-----END {name}-----\n")
+        };
+        let old = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n";
+        for (text, words) in [
+            (block("EC PRIVATE KEY", old), "pass phrase"),
+            (block("ENCRYPTED PRIVATE KEY", ""), "pass phrase"),
+            (block("CERTIFICATE", ""), "a certificate and no private key"),
+            (block("PUBLIC KEY", ""), "a public key"),
+            ("\x30\x21".into(), "no private key in PEM"),
+        ] {
+            let said = key_of(text.as_bytes()).err().unwrap_or_default();
+            assert!(said.contains(words), "{text}: {said}");
+        }
+        assert!(key_of(block("PRIVATE KEY", "").as_bytes()).is_ok());
     }
 
     #[test]

@@ -3,21 +3,28 @@
 
 mod compile;
 pub use compile::PROMOTED;
+mod compile_acme;
 mod compile_behavior;
 mod compile_distribution;
+mod compile_documents;
 mod compile_events;
 mod compile_fleet;
+mod compile_forms;
 mod compile_functions;
 pub use compile_functions::CODE_MAX_ANY;
+mod compile_identities;
 mod compile_keys;
 mod compile_lambdas;
 mod compile_log;
+mod compile_main;
 mod compile_origin;
 mod compile_origin_names;
 mod compile_policy;
+mod compile_privileges;
 mod compile_process;
 mod compile_region;
 mod compile_response;
+mod compile_rest_apis;
 mod compile_stores;
 mod compile_tier;
 mod compile_tls;
@@ -26,9 +33,14 @@ mod compile_viewer_tls;
 mod credentials;
 pub mod decode;
 mod managed;
+mod read_certificates;
+mod read_files;
 pub mod reader;
 pub mod report;
 mod scope;
+mod stamp;
+mod units;
+pub use units::Units;
 mod warnings;
 
 use std::collections::BTreeSet;
@@ -41,8 +53,10 @@ use crate::distribution::site::Site;
 use crate::documents::shelf::Documents;
 use crate::semantics::time::Timestamp;
 use managed::{Managed, Told};
+use read_files::ReadFiles;
 use reader::{Collector, Table};
 use report::{Problem, Report, Source};
+use units::{Found, Part, Written};
 
 /// A certificate that is to be made if it is not there yet (`make_for`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,22 +94,57 @@ pub fn load_with(
     making: MissingCertificates,
     documents: Option<&Documents>,
 ) -> Result<Loaded, Report> {
+    load_again(path, now, making, documents, &mut Units::default())
+}
+
+/// The same, using again what is as it was when `units` came out of the last one.
+pub fn load_again(
+    path: &Path,
+    now: Timestamp,
+    making: MissingCertificates,
+    documents: Option<&Documents>,
+    units: &mut Units,
+) -> Result<Loaded, Report> {
     let collector = Collector::default();
     let mut texts = read_sources(path, &collector);
-    let Managed { texts: more, documents, told } = managed::read(&texts, documents);
-    let of_files = told.of_files;
+    // Of a file that is not there nothing more can be said.
+    if collector.report.borrow().problems.iter().any(|problem| problem.source == 0) {
+        let mut report = collector.report.into_inner();
+        report.of_files = texts.len();
+        return Err(report);
+    }
+    let Managed { texts: more, documents, shared, told } =
+        managed::read(&texts, documents, making, units);
+    let (of_files, functions) = (told.of_files, units::names(&told.functions));
+    let known = sources_of(&told.parts);
     for (path, text) in more {
         let source = Source { path: path.clone(), text: text.clone() };
         collector.report.borrow_mut().sources.push(source);
         texts.push((path, text));
     }
-    let loaded = compile_all(&texts, told, &collector, now, making);
+    let loaded = compile_all(&texts, told, &collector, now, making, units.read());
     let mut report = collector.report.into_inner();
     report.of_files = of_files;
     match loaded {
-        Some(site) if report.problems.is_empty() => Ok(Loaded { site: Arc::new(site), documents }),
-        _ => Err(report),
+        Some((site, found)) if report.problems.is_empty() => {
+            units.keep(found, &texts[..of_files], functions, making, (&documents, shared));
+            Ok(Loaded { site: Arc::new(site), documents })
+        }
+        _ => {
+            let known = known.iter().map(|unit| unit.source.clone());
+            report.sources.extend(known.map(|(path, text)| Source { path, text }));
+            Err(report)
+        }
     }
+}
+
+// What was compiled before stands behind all texts, for whoever looks a mistake up.
+fn sources_of(parts: &[Part]) -> Vec<Arc<Written>> {
+    let known = parts.iter().filter_map(|part| match part {
+        Part::Known(unit) => Some(Arc::clone(&unit.written)),
+        Part::New(_) => None,
+    });
+    known.collect()
 }
 
 /// Every key that a configuration may have, as found by loading one; for the test that keeps the
@@ -104,7 +153,8 @@ pub fn known_keys(path: &Path, now: Timestamp) -> BTreeSet<String> {
     let collector = Collector::default();
     let texts = read_sources(path, &collector);
     let told = Told { of_files: texts.len(), ..Told::default() };
-    let _ = compile_all(&texts, told, &collector, now, MissingCertificates::Pending);
+    let (pending, mut read) = (MissingCertificates::Pending, ReadFiles::default());
+    let _ = compile_all(&texts, told, &collector, now, pending, &mut read);
     collector.asked.into_inner()
 }
 
@@ -133,7 +183,8 @@ fn at(folder: impl AsRef<Path>, name: impl AsRef<Path>) -> PathBuf {
             other => path.push(other),
         }
     }
-    path
+    // An empty path is none.
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
 }
 
 type Text = (PathBuf, String);
@@ -201,13 +252,32 @@ fn included(path: &Path, text: &str) -> Vec<PathBuf> {
     all
 }
 
+/// Where a file of this name would be part of a configuration: in the first folder of its `include`
+/// that takes such names.
+pub fn included_as(path: &Path, name: &str) -> Option<PathBuf> {
+    let text = decode::read_text(path).ok()?;
+    let table = DeTable::parse(&text).ok()?;
+    let list = table.get_ref().get("include")?.get_ref().as_array()?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut patterns = list.iter().filter_map(|value| value.get_ref().as_str());
+    patterns.find_map(|pattern| {
+        let whole = at(folder, pattern);
+        let last = whole.file_name()?.to_str()?;
+        let glob = globset::Glob::new(last).ok()?.compile_matcher();
+        // A file under another ending is none.
+        let takes = last.contains('*') && last.ends_with(".toml") && glob.is_match(name);
+        takes.then(|| whole.with_file_name(name))
+    })
+}
+
 fn compile_all(
     texts: &[Text],
     told: Told,
     collector: &Collector,
     now: Timestamp,
     making: MissingCertificates,
-) -> Option<Site> {
+    read: &mut ReadFiles,
+) -> Option<(Site, Found)> {
     let mut roots = Vec::new();
     for (at, (_, text)) in texts.iter().enumerate() {
         let (table, errors) = DeTable::parse_recoverable(text);
@@ -223,5 +293,26 @@ fn compile_all(
         }
         roots.push(Table::new(collector, at, String::new(), table));
     }
-    compile::compile(roots, texts, told, collector, now, making)
+    compile::compile(roots, texts, told, collector, now, making, read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_from_the_file_without_detours() {
+        for (folder, name, path) in [
+            ("", ".", "."),
+            ("", "./a", "a"),
+            (".", "a/..", "."),
+            ("conf", "..", "."),
+            ("conf", "../site", "site"),
+            ("conf", "../../site", "../site"),
+            ("/etc/foreshore", "../site/./x", "/etc/site/x"),
+            ("conf", "/srv", "/srv"),
+        ] {
+            assert_eq!(at(folder, name), Path::new(path), "{folder:?} {name:?}");
+        }
+    }
 }

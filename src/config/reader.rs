@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::report::{Problem, Report, nearest};
+use crate::base::share::Share;
 
 /// Where problems are collected, and which keys exist.
 #[derive(Default)]
@@ -19,6 +20,20 @@ pub struct Collector {
     pub report: RefCell<Report>,
     /// Every key that was asked for, by full name without indexes: what a file may hold.
     pub asked: RefCell<BTreeSet<String>>,
+}
+
+impl Collector {
+    /// Reports a mistake at a place of a source.
+    pub fn problem(
+        &self,
+        source: usize,
+        span: &Range<usize>,
+        title: impl Into<String>,
+        help: impl Into<Option<String>>,
+    ) {
+        let (span, title, help) = (span.clone(), title.into(), help.into());
+        self.report.borrow_mut().problems.push(Problem { source, span, title, help });
+    }
 }
 
 /// A value with its place.
@@ -42,6 +57,10 @@ pub struct Table<'c> {
     /// The keys that were there and have been read.
     read: Vec<&'static str>,
 }
+
+/// Keys whose value is a secret that stands elsewhere.
+const SECRETS: [&str; 7] =
+    ["token", "secret", "password", "hmac", "session_token", "admin_token", "ticket_key"];
 
 impl<'c> Table<'c> {
     /// A table of a file.
@@ -81,13 +100,7 @@ impl<'c> Table<'c> {
         title: impl Into<String>,
         help: impl Into<Option<String>>,
     ) {
-        let problem = Problem {
-            source: self.source,
-            span: span.clone(),
-            title: title.into(),
-            help: help.into(),
-        };
-        self.collector.report.borrow_mut().problems.push(problem);
+        self.collector.problem(self.source, span, title, help);
     }
 
     /// Reports that a key must be there.
@@ -127,12 +140,16 @@ impl<'c> Table<'c> {
 
     /// A string.
     pub fn string(&mut self, key: &'static str) -> Option<Found<String>> {
+        self.text(key, "a string in quotes")
+    }
+
+    fn text(&mut self, key: &'static str, expected: &str) -> Option<Found<String>> {
         let value = self.take(key)?;
         let span = value.span();
         match value.into_inner() {
             DeValue::String(text) => Some(Found { value: text.into_owned(), span }),
             other => {
-                self.wrong(key, &span, &other, "a string in quotes");
+                self.wrong(key, &span, &other, expected);
                 None
             }
         }
@@ -144,7 +161,16 @@ impl<'c> Table<'c> {
         key: &'static str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<Found<T>> {
-        let found = self.string(key)?;
+        self.understood(key, "a string in quotes", read)
+    }
+
+    fn understood<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Found<T>> {
+        let found = self.text(key, expected)?;
         match read(&found.value) {
             Ok(value) => Some(Found { value, span: found.span }),
             Err(why) => {
@@ -254,12 +280,12 @@ impl<'c> Table<'c> {
 
     /// A duration such as `"10s"`, `"5m"`, `"24h"`, `"365d"`.
     pub fn duration(&mut self, key: &'static str) -> Option<Found<Duration>> {
-        self.parsed(key, parse_duration)
+        self.understood(key, "a time in quotes, such as \"10s\", \"5m\" or \"24h\"", parse_duration)
     }
 
     /// A size such as `"512KiB"`, `"4GiB"`.
     pub fn size(&mut self, key: &'static str) -> Option<Found<u64>> {
-        self.parsed(key, parse_size)
+        self.understood(key, "a size in quotes, such as \"64MiB\" or \"4GiB\"", parse_size)
     }
 
     /// A whole number within bounds.
@@ -285,6 +311,26 @@ impl<'c> Table<'c> {
                 None
             }
         }
+    }
+
+    /// A share in percent: a number from 0 to 100, whole or not.
+    pub fn percent(&mut self, key: &'static str) -> Option<Found<Share>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        let read = match value.into_inner() {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .and_then(|number| Share::of_percent(number as f64)),
+            DeValue::Float(number) => number.as_str().parse().ok().and_then(Share::of_percent),
+            other => {
+                self.wrong(key, &span, &other, "a number from 0 to 100");
+                return None;
+            }
+        };
+        if read.is_none() {
+            self.problem(&span, format!("{} lies outside 0 to 100", self.full(key)), None);
+        }
+        read.map(|value| Found { value, span })
     }
 
     /// Whole numbers in a list.
@@ -328,7 +374,13 @@ impl<'c> Table<'c> {
                 Spanned::new(span, table),
             )),
             other => {
-                self.wrong(key, &span, &other, "a table");
+                let is_secret = SECRETS.contains(&key) && matches!(other, DeValue::String(_));
+                let expected = if is_secret {
+                    "named, not written: { file = \"FILE\" } or { env = \"NAME\" }"
+                } else {
+                    "a table"
+                };
+                self.wrong(key, &span, &other, expected);
                 None
             }
         }

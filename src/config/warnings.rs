@@ -3,17 +3,43 @@
 
 use std::sync::Arc;
 
-use crate::distribution::behavior::Behavior;
+use crate::distribution::acme::{Acme, Challenge, Folder, Orders};
+use crate::distribution::behavior::{Behavior, ViewerProtocol};
 use crate::distribution::cache_policy::{ForwardHeaders, Listed, Semantics};
 use crate::distribution::functions::{Attached, Function, FunctionSettings, OriginInKey};
-use crate::distribution::site::Distribution;
+use crate::distribution::host::HostTable;
+use crate::distribution::site::{Distribution, Listen, Observes};
+use crate::message::forwarding::added_names;
+
+/// What is found in a distribution by itself, whatever stands beside it.
+pub struct Findings {
+    pub unkeyed: Vec<String>,
+    pub plain_text: Vec<String>,
+    pub without_handshake: Vec<String>,
+    pub without_metadata: Vec<String>,
+    /// What is looked at of its viewers because a policy or a log names it.
+    pub observes: Observes,
+}
+
+impl Findings {
+    /// Looks through the behaviors of a distribution.
+    pub fn of(distribution: &Distribution) -> Self {
+        Self {
+            unkeyed: unkeyed(distribution),
+            plain_text: plain_text(distribution),
+            without_handshake: without_handshake(distribution),
+            without_metadata: without_metadata(distribution),
+            observes: observes(distribution),
+        }
+    }
+}
 
 /// A line for each behavior that keeps answers while its origin sees more of the viewer than is in
 /// the key.
 ///
 /// Under the rules of RFC 9111 there is none: there an origin sees everything, and says by Vary
 /// what mattered.
-pub fn unkeyed(distribution: &Distribution) -> Vec<String> {
+fn unkeyed(distribution: &Distribution) -> Vec<String> {
     let line = |behavior: &Behavior| {
         if behavior.cache.ttl.is_off() || behavior.semantics() == Semantics::Rfc9111 {
             return None;
@@ -35,11 +61,44 @@ pub fn unkeyed(distribution: &Distribution) -> Vec<String> {
     distribution.behaviors.iter().filter_map(line).collect()
 }
 
+/// Lines for certificates that are ordered and may not come, or may come to be of no use.
+pub fn ordered(all: &[Acme], listen: &Listen, hosts: &HostTable, has_fleet: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    for acme in all {
+        let first = acme.names.first().map_or("", String::as_str);
+        let unserved = acme.names.iter().filter(|name| !name.starts_with("*."));
+        for name in unserved.filter(|name| hosts.find(name).is_none()) {
+            lines.push(format!(
+                "a certificate is ordered for {name:?}, and no distribution has this host"
+            ));
+        }
+        let is_own = matches!(acme.folder, Folder::Own(_)) && acme.orders == Orders::Here;
+        if has_fleet && is_own && !matches!(acme.challenge, Challenge::Dns01(_)) {
+            lines.push(format!(
+                "the certificate for {first:?}: each edge of the fleet orders its own, and only the one that did can answer the CA; \
+                 set acme.orderer to the member that orders for all, or challenge = \"dns-01\""
+            ));
+        }
+        let (missing, key) = match acme.challenge {
+            Challenge::Http01 => (listen.http.is_empty(), "listen.http"),
+            Challenge::TlsAlpn01 => (listen.https.is_empty(), "listen.https"),
+            Challenge::Dns01(_) => (false, ""),
+        };
+        if missing {
+            lines.push(format!(
+                "the certificate for {first:?} is proved by {}, and {key} is empty: the CA will find no answer here",
+                acme.challenge.word()
+            ));
+        }
+    }
+    lines
+}
+
 /// A line for each behavior that is meant for WebSockets, by its policies or its path, and whose
 /// policies keep the handshake back. They open here all the same (`origin/request.rs`); at
 /// CloudFront they would not (AWS, "Use WebSockets with CloudFront distributions"). Of any other
 /// behavior nothing is said: most are for pages, and their policies are right.
-pub fn without_handshake(distribution: &Distribution) -> Vec<String> {
+fn without_handshake(distribution: &Distribution) -> Vec<String> {
     let line = |behavior: &Behavior| {
         let missing = handshake_kept_back(behavior);
         let is_meant = names_handshake(behavior) || is_socket_path(behavior.pattern.as_str());
@@ -59,7 +118,7 @@ pub fn without_handshake(distribution: &Distribution) -> Vec<String> {
 }
 
 /// A line for each behavior whose calls of gRPC reach the origin without their metadata.
-pub fn without_metadata(distribution: &Distribution) -> Vec<String> {
+fn without_metadata(distribution: &Distribution) -> Vec<String> {
     let line = |behavior: &Behavior| {
         let is_kept_back = behavior.semantics() == Semantics::CloudFront
             && behavior.origin_request.headers == ForwardHeaders::None;
@@ -70,6 +129,36 @@ pub fn without_metadata(distribution: &Distribution) -> Vec<String> {
                 distribution.id,
                 behavior.pattern.as_str(),
                 behavior.origin_request.name
+            )
+        })
+    };
+    distribution.behaviors.iter().filter_map(line).collect()
+}
+
+/// A line for each behavior with field-level encryption whose forms are seen in plain text
+/// somewhere, beyond what CloudFront allows, or by its own code.
+fn plain_text(distribution: &Distribution) -> Vec<String> {
+    let line = |behavior: &Behavior| {
+        let known = behavior.field_encryption.as_ref()?;
+        let viewer_request = behavior.hooks.as_ref().and_then(|hooks| hooks.viewer_request);
+        let reads = matches!(viewer_request, Some(Attached::Lambda { with_body: true, .. }));
+        let whys: Vec<&str> = [
+            (
+                behavior.viewer_protocol == ViewerProtocol::AllowAll,
+                "viewers may send forms without TLS; viewer_protocol = \"https-only\" keeps them from it",
+            ),
+            (reads, "its lambda at viewer_request reads bodies before they are encrypted"),
+        ]
+        .into_iter()
+        .filter_map(|(is_so, why)| is_so.then_some(why))
+        .collect();
+        (!whys.is_empty()).then(|| {
+            format!(
+                "distribution {:?}, behavior {:?}: field_encryption = {:?}, and {}",
+                distribution.id,
+                behavior.pattern.as_str(),
+                known.name,
+                whys.join("; ")
             )
         })
     };
@@ -103,6 +192,20 @@ pub fn unkeyed_choice(
         })
     };
     distribution.behaviors.iter().filter_map(line).collect()
+}
+
+fn observes(distribution: &Distribution) -> Observes {
+    let mut observes = Observes::default();
+    for name in distribution.behaviors.iter().flat_map(added_names) {
+        match name.as_str() {
+            "cloudfront-viewer-header-order" => observes.header_order = true,
+            "cloudfront-viewer-ja3-fingerprint" | "cloudfront-viewer-ja4-fingerprint" => {
+                observes.fingerprints = true;
+            }
+            _ => {}
+        }
+    }
+    observes
 }
 
 // What an origin needs of a handshake and does not get by any policy.

@@ -40,7 +40,8 @@ pub fn error(status: StatusCode, why: &str) -> Answer {
     ok(status, &json!({ "error": why }))
 }
 
-fn typed(status: StatusCode, kind: &'static str, words: String) -> Answer {
+/// A text of a kind.
+pub fn typed(status: StatusCode, kind: &'static str, words: String) -> Answer {
     let mut response = Response::new(whole(words));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

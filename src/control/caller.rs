@@ -1,7 +1,7 @@
 //! Who makes a call that AWS's tools sign: the admin token, or a signature of Signature Version 4 or
 //! 4A under a key of the configuration.
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, ORIGIN};
 use http::request::Parts;
 
 use super::Control;
@@ -28,6 +28,34 @@ pub enum Doubt {
 /// How scripts find out which distribution they are to invalidate, and wait for it. What the API has
 /// made may hold secrets of origins: with `[api]` these calls want a key.
 const LOOK_UPS: [&str; 2] = ["cloudfront:ListDistributions", "cloudfront:GetDistribution"];
+/// API Gateway's flush is an invalidation, too.
+const FLUSH: &str = "apigateway:DELETE";
+
+/// Octets of a body that are read for a caller that names no access key of ours.
+const STRANGERS_BODY_MAX: usize = 64 * 1024;
+
+/// How much of a body is read before its signature is judged, which covers the body.
+pub fn body_limit(control: &Control, parts: &Parts, limit: usize) -> usize {
+    if is_named(control, parts) { limit } else { limit.min(STRANGERS_BODY_MAX) }
+}
+
+// Whether a caller shows the admin token, or a key that is known, or need not show any.
+fn is_named(control: &Control, parts: &Parts) -> bool {
+    let running = control.edge.running();
+    let admin = &running.site.admin;
+    let Some(said) = parts.headers.get(AUTHORIZATION) else {
+        return admin.unsigned == Unsigned::Allowed;
+    };
+    if control.token.is_borne_by(said.as_bytes()) {
+        return true;
+    }
+    let Ok(said) = said.to_str() else { return false };
+    let id = match sigv4::Claim::parse(said) {
+        Some(claim) => Some(claim.id),
+        None => sigv4a::Claim::parse(said).map(|claim| claim.id),
+    };
+    id.is_some_and(|id| admin.access_keys.iter().any(|key| key.credentials.id == id))
+}
 
 /// Says whether a caller may make a call, named as IAM does: service and action; and who it is.
 pub fn admit(
@@ -39,10 +67,16 @@ pub fn admit(
     let running = control.edge.running();
     let admin = &running.site.admin;
     let Some(said) = parts.headers.get(AUTHORIZATION) else {
+        // Only browsers send an Origin, for whatever page is open in them.
+        if parts.headers.contains_key(ORIGIN) {
+            return Err(Doubt::Unsigned);
+        }
         let call = format!("{service}:{action}");
         let is_told = LOOK_UPS.contains(&call.as_str()) && running.site.api.is_none();
         return match admin.unsigned {
-            Unsigned::Allowed if is_told || INVALIDATION_ACTIONS.contains(&call.as_str()) => {
+            Unsigned::Allowed
+                if is_told || call == FLUSH || INVALIDATION_ACTIONS.contains(&call.as_str()) =>
+            {
                 Ok("unsigned".into())
             }
             Unsigned::Allowed => Err(Doubt::UnsignedMayNot),

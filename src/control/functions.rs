@@ -14,7 +14,6 @@ use super::Control;
 use super::answer::{Answer, error, ok};
 use super::cloudfront::function_store::{Shown, Wanted, users};
 use super::cloudfront::xml::Fault;
-use super::values::blocking;
 use crate::distribution::functions::{Function, Kept, Runtime};
 use crate::documents::function::Stage;
 use crate::proxy::Running;
@@ -26,10 +25,9 @@ const WHO: &str = "the admin token";
 
 /// `GET /v1/functions`.
 pub async fn list(control: &Arc<Control>) -> Answer {
-    let this = Arc::clone(control);
-    match blocking(move || all(&this)).await {
-        Some(all) => ok(StatusCode::OK, &json!({ "functions": all })),
-        None => failed(),
+    match control.decide(|control| Ok(all(control))).await {
+        Ok(all) => ok(StatusCode::OK, &json!({ "functions": all })),
+        Err(fault) => refuse(&fault),
     }
 }
 
@@ -126,10 +124,10 @@ const fn yes() -> bool {
 
 /// Answers a call below `/v1/functions/`; `name` is what follows.
 pub async fn answer(control: &Arc<Control>, parts: &Parts, name: &str, body: Bytes) -> Answer {
-    let (this, name) = (Arc::clone(control), name.to_string());
+    let name = name.to_string();
     let done = match parts.method {
         Method::GET | Method::HEAD => {
-            blocking(move || this.function(&name).map(|shown| told(&shown))).await
+            control.decide(move |control| control.function(&name).map(|shown| told(&shown))).await
         }
         Method::POST => {
             let wanted: Deploy = match serde_json::from_slice(&body) {
@@ -139,9 +137,11 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, name: &str, body: Byt
                     return error(StatusCode::BAD_REQUEST, &why);
                 }
             };
-            blocking(move || deploy(&this, &name, wanted).map(|shown| told(&shown))).await
+            let made =
+                move |control: &Control| deploy(control, &name, &wanted).map(|shown| told(&shown));
+            control.decide(made).await
         }
-        Method::DELETE => blocking(move || remove(&this, &name)).await,
+        Method::DELETE => control.decide(move |control| remove(control, &name)).await,
         _ => {
             let known = "GET, POST, DELETE";
             let why = format!("this call is made with {known}");
@@ -151,9 +151,8 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, name: &str, body: Byt
         }
     };
     match done {
-        Some(Ok(told)) => ok(StatusCode::OK, &told),
-        Some(Err(fault)) => refuse(&fault),
-        None => failed(),
+        Ok(told) => ok(StatusCode::OK, &told),
+        Err(fault) => refuse(&fault),
     }
 }
 
@@ -163,7 +162,7 @@ fn told(shown: &Shown) -> Value {
 
 // Makes a function or changes it, and publishes it unless that is not wanted. What the caller does
 // not say stays as it is.
-fn deploy(control: &Control, name: &str, asked: Deploy) -> Result<Shown, Fault> {
+fn deploy(control: &Control, name: &str, asked: &Deploy) -> Result<Shown, Fault> {
     let known = match control.function(name) {
         Ok(known) => Some(known),
         Err(fault) if fault.status == 404 => None,
@@ -171,14 +170,15 @@ fn deploy(control: &Control, name: &str, asked: Deploy) -> Result<Shown, Fault> 
     };
     let before = known.as_ref().map(|known| &known.stages.development);
     let store_now = before.and_then(|before| before.store.as_ref());
-    let store = asked.store.or_else(|| store_now.map(|store| store.name.clone()));
-    let runtime = asked.runtime.or_else(|| before.map(|before| before.runtime.clone()));
-    let comment = asked.comment.or_else(|| before.map(|before| before.comment.clone()));
+    let store = asked.store.clone().or_else(|| store_now.map(|store| store.name.clone()));
+    let runtime = asked.runtime.clone().or_else(|| before.map(|before| before.runtime.clone()));
+    let comment = asked.comment.clone().or_else(|| before.map(|before| before.comment.clone()));
     let wanted = Wanted {
         comment: comment.unwrap_or_default(),
         runtime: runtime.unwrap_or_else(|| Runtime::Js2.word().to_string()),
         stores: store.into_iter().collect(),
-        code: asked.code.into_bytes(),
+        code: asked.code.clone().into_bytes(),
+        ..Wanted::default()
     };
     let shown = match &known {
         Some(known) => {
@@ -215,8 +215,4 @@ pub fn log(control: &Control, query: Option<&str>) -> Answer {
 fn refuse(fault: &Fault) -> Answer {
     let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     error(status, fault.message())
-}
-
-fn failed() -> Answer {
-    error(StatusCode::INTERNAL_SERVER_ERROR, "the call could not be answered")
 }

@@ -4,14 +4,20 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::{Control, Reloaded};
-use crate::config::{self, MissingCertificates, PROMOTED};
+use crate::config::PROMOTED;
+use crate::deliver::alt_svc::Remembered;
 use crate::distribution::site::Site;
+use crate::documents::shelf::Kind;
 use crate::invalidation::frames::sync_folder_of;
 use crate::semantics::time::format_rfc3339;
 use crate::tls::server::ServerTls;
+
+/// Which distributions' viewers were told of HTTP/3, in the data folder.
+const TOLD: &str = "alt-svc";
 
 impl Control {
     /// Loads the configuration again and puts it in force if it is whole. Exchanges under way keep
@@ -27,28 +33,28 @@ impl Control {
             needs_restart: Vec::new(),
             warnings: Vec::new(),
         };
-        match config::load(&self.config, now, MissingCertificates::Done) {
+        // Everything is read and compiled anew.
+        match self.compiler.load_anew(&self.config, now) {
             Err(report) => outcome.problems = report.lines(),
-            Ok(loaded) => match ServerTls::new(&loaded.site, &self.tickets) {
-                Err(why) => outcome.problems.push(why),
-                Ok(tls) => {
-                    let site = Arc::clone(&loaded.site);
-                    let install = || {
-                        self.tls.store(Arc::new(Some(tls)));
-                        self.access_log.retarget(&site);
-                        self.edge.install(Arc::clone(&site));
-                    };
-                    match self.roster.admit(&site, &self.edge, install) {
-                        Ok(()) => {
-                            *documents = loaded.documents;
-                            outcome.needs_restart = needs_restart(&self.started_with, &site);
-                            outcome.warnings.clone_from(&site.warnings);
-                            outcome.ok = true;
+            Ok((loaded, units)) => {
+                let site = &loaded.site;
+                let is_new_api = site.api.is_some() && self.edge.running().site.api.is_none();
+                let tls = self.server_tls(site);
+                match tls.and_then(|tls| self.install(site, tls)) {
+                    Err(why) => outcome.problems.push(why),
+                    Ok(()) => {
+                        outcome.needs_restart = needs_restart(&self.started_with, site);
+                        outcome.warnings.clone_from(&site.warnings);
+                        outcome.ok = true;
+                        *documents = loaded.documents;
+                        self.compiler.keep(units);
+                        // Without `[api]` it has passed over what the fleet's log brought.
+                        if is_new_api && let Some(member) = self.edge.fleet.get() {
+                            member.doubt_kept();
                         }
-                        Err(why) => outcome.problems.push(why),
                     }
                 }
-            },
+            }
         }
         if outcome.ok {
             tracing::info!(needs_restart = ?outcome.needs_restart, "configuration reloaded");
@@ -58,6 +64,57 @@ impl Control {
         }
         *self.last_reload.lock() = Some(outcome.clone());
         outcome
+    }
+
+    /// The same where no call asks for it: waits while another process reads what this one would
+    /// change. `None` once that has this one's place. Blocks.
+    pub fn reload_in_turn(&self) -> Option<Reloaded> {
+        let _turn = self.succession.changes.blocking_read();
+        (!self.succession.has_successor()).then(|| self.reload())
+    }
+
+    /// The same because somebody said so, who may have mended what kept certificates from being
+    /// issued.
+    pub fn reload_as_said(&self) -> Option<Reloaded> {
+        let reloaded = self.reload_in_turn();
+        if reloaded.as_ref().is_some_and(|reloaded| reloaded.ok) {
+            self.edge.issuing.note_reload();
+        }
+        reloaded
+    }
+
+    /// The certificates of a site; what is in force for those that stay is used again.
+    pub(super) fn server_tls(&self, site: &Site) -> Result<ServerTls, String> {
+        let before = self.tls.load_full();
+        ServerTls::following(site, &self.tickets, (*before).as_ref())
+    }
+
+    /// Puts a site in force with its certificates; the error says why it is not.
+    pub(super) fn install(&self, site: &Arc<Site>, tls: ServerTls) -> Result<(), String> {
+        let install = || {
+            self.tls.store(Arc::new(Some(tls)));
+            self.access_log.retarget(site);
+            self.edge.install(Arc::clone(site));
+        };
+        self.roster.admit(site, &self.edge, install)?;
+        self.note_alt_svc(site);
+        Ok(())
+    }
+
+    /// Has viewers of distributions that have HTTP/3 no more told so, for as long as they may
+    /// remember it, over restarts too.
+    pub fn note_alt_svc(&self, site: &Site) {
+        let path = self.started_with.data.join(TOLD);
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        let is_spoken = site.listen.http3.is_on() && self.edge.speaks_quic.load(Ordering::Relaxed);
+        let next = Remembered::parse(&before).next(site, is_spoken, self.edge.clock.now());
+        let text = next.write();
+        if text != before
+            && let Err(error) = keep(&path, &text)
+        {
+            tracing::warn!(%error, path = %path.display(), "whose viewers were told of HTTP/3 is not kept");
+        }
+        self.edge.note_remembered(next);
     }
 
     /// Has a staging distribution take the place of the one it is for, or takes that back. What is
@@ -72,6 +129,11 @@ impl Control {
         };
         if !is_staging(distribution) {
             return Err(format!("{distribution:?} is no staging distribution"));
+        }
+        if self.documents.lock().get(Kind::Distribution, distribution).is_some() {
+            return Err(format!(
+                "{distribution:?} is kept by the API: `aws cloudfront update-distribution-with-staging-config` promotes it"
+            ));
         }
         let path = site.data.join(PROMOTED);
         let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -115,7 +177,7 @@ impl Control {
                 continue;
             }
             let this = Arc::clone(&self);
-            let _ = tokio::task::spawn_blocking(move || this.reload()).await;
+            let _ = tokio::task::spawn_blocking(move || this.reload_in_turn()).await;
             seen = fingerprints(&self.edge.running().site.files);
         }
     }
@@ -151,6 +213,7 @@ fn needs_restart(old: &Site, new: &Site) -> Vec<String> {
     differs(old.listen.http != new.listen.http, "listen.http");
     differs(old.listen.https != new.listen.https, "listen.https");
     differs(old.listen.http3.is_on() != new.listen.http3.is_on(), "listen.http3");
+    differs(old.listen.http3.gso() != new.listen.http3.gso(), "listen.gso");
     differs(old.listen.workers != new.listen.workers, "listen.workers");
     differs(old.admin.listen != new.admin.listen, "admin.listen");
     differs(old.store.memory != new.store.memory, "store.memory");
@@ -167,6 +230,7 @@ fn needs_restart(old: &Site, new: &Site) -> Vec<String> {
     };
     differs(!is_same_fleet, "fleet");
     differs(old.data != new.data, "data");
+    differs(old.process != new.process, "process");
     differs(old.limits.connections != new.limits.connections, "limits.connections");
     differs(old.limits.invalidations != new.limits.invalidations, "limits.invalidations");
     all

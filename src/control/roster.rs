@@ -6,7 +6,7 @@
 //! invalidation itself is a record of the log like any other, and goes to the parents too.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use crate::cache::invalidations::{Matcher, Severity};
+use crate::distribution::identity;
 use crate::distribution::site::Site;
+use crate::invalidation::frames::sync_folder_of;
 use crate::invalidation::log::InvalidationRecord;
 use crate::invalidation::service::Durability;
 use crate::proxy::Edge;
@@ -35,6 +37,11 @@ struct Known {
 }
 
 impl Known {
+    fn is_all_of(&self, site: &Site) -> bool {
+        let mut all = site.distributions.iter();
+        self.here.len() == site.distributions.len() && all.all(|one| self.here.contains(&one.id))
+    }
+
     // What is known once these are in force, and which of them come back.
     fn after(&self, ids: &BTreeSet<String>) -> (Self, Vec<String>) {
         let was_away = |id: &&String| {
@@ -78,7 +85,23 @@ impl Known {
 /// The list, and the file it is kept in.
 pub struct Roster {
     path: PathBuf,
-    known: Mutex<Known>,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    known: Known,
+    /// Those that are here are those of the site in force: one was admitted.
+    is_in_force: bool,
+}
+
+impl Kept {
+    // Most sites have the distributions of the one before, and share nearly all of them with it.
+    fn is_all_of(&self, site: &Site, edge: &Edge) -> bool {
+        let running = edge.running();
+        let is_as_before = self.is_in_force
+            && identity::are_alike(&running.site.distributions, &site.distributions);
+        is_as_before || self.known.is_all_of(site)
+    }
 }
 
 impl Roster {
@@ -96,7 +119,7 @@ impl Roster {
             }
             Err(error) => return Err(format!("{}: {error}", path.display())),
         };
-        Ok(Self { path, known: Mutex::new(known) })
+        Ok(Self { path, kept: Mutex::new(Kept { known, is_in_force: false }) })
     }
 
     /// Makes what was stored of those that come back with `site` old, remembers those that leave
@@ -105,8 +128,13 @@ impl Roster {
     pub fn admit(&self, site: &Site, edge: &Edge, install: impl FnOnce()) -> Result<(), String> {
         // Held to the end: of two sites at once, the one that is put in force last is the one that
         // is remembered.
-        let mut known = self.known.lock();
-        let (next, returning) = known.after(&ids(site));
+        let mut kept = self.kept.lock();
+        if kept.is_all_of(site, edge) {
+            install();
+            kept.is_in_force = true;
+            return Ok(());
+        }
+        let (next, returning) = kept.known.after(&ids(site));
         for id in &returning {
             let everything = vec![Matcher::Prefix("/".into())];
             let record = InvalidationRecord::new(
@@ -124,12 +152,15 @@ impl Roster {
                 "a distribution is back; what was stored of it before is gone"
             );
         }
-        if next != *known {
+        if next != kept.known {
             keep(&self.path, &next.write())
                 .map_err(|error| format!("{}: {error}", self.path.display()))?;
-            *known = next;
+            kept.known = next;
+            // Not before it is installed.
+            kept.is_in_force = false;
         }
         install();
+        kept.is_in_force = true;
         Ok(())
     }
 }
@@ -138,15 +169,15 @@ fn ids(site: &Site) -> BTreeSet<String> {
     site.distributions.iter().map(|distribution| distribution.id.clone()).collect()
 }
 
-// Whole or not at all, and still there after a power cut.
-fn keep(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file whole or not at all, for this user alone; it is still there after a power cut.
+pub(super) fn keep(path: &Path, text: &str) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file =
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    sync_folder_of(path)
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub enum Call {
     Status,
     Reload,
     Promote,
+    Adopt,
+    Upgrade,
     Invalidate,
     Invalidations,
     Invalidation,
@@ -37,12 +39,20 @@ pub enum Call {
     Sequence,
     S3Events,
     CloudFront,
+    ApiGateway,
     Stores,
     Values,
     ValuesData,
     Functions,
     Function,
     FunctionLog,
+    Explain,
+    Snapshot,
+    Live,
+    Login,
+    Logout,
+    Dashboard,
+    DashboardFile,
 }
 
 /// One row of the table.
@@ -68,7 +78,7 @@ const fn route(
 }
 
 /// All calls, in the order in which they are told.
-pub const ROUTES: [Route; 23] = [
+pub const ROUTES: [Route; 33] = [
     route(
         "POST",
         "/v1/invalidations",
@@ -96,14 +106,14 @@ pub const ROUTES: [Route; 23] = [
         "/v1/status",
         Right::Token,
         Call::Status,
-        "what is loaded, the last reload and its mistakes, certificates and their days left, the regional tier",
+        "what is loaded, the last reload and its mistakes, certificates and their days left, the regional tier; `?most=N` tells N of each list that is as long as the configuration, and of certificates those that end first",
     ),
     route(
         "POST",
         "/v1/reload",
         Right::Token,
         Call::Reload,
-        "as SIGHUP, with the outcome as the answer",
+        "as SIGHUP, with the outcome as the answer: what `foreshore reload` calls",
     ),
     route(
         "POST",
@@ -111,6 +121,20 @@ pub const ROUTES: [Route; 23] = [
         Right::Token,
         Call::Promote,
         "`{\"distribution\": \"ESTAGING\", \"undo\": false}`: what `foreshore promote` calls",
+    ),
+    route(
+        "POST",
+        "/v1/adoptions",
+        Right::Token,
+        Call::Adopt,
+        "`{\"distribution\": \"E1\", \"undo\": false}`: what `foreshore adopt` calls",
+    ),
+    route(
+        "POST",
+        "/v1/upgrade",
+        Right::Token,
+        Call::Upgrade,
+        "as SIGUSR2, with the outcome as the answer: `{\"binary\": \"/usr/bin/foreshore\", \"wait\": 30}`, both optional: what `foreshore upgrade` calls",
     ),
     route("GET", "/v1/store", Right::Token, Call::Store, "the disk store: how much"),
     route(
@@ -156,7 +180,14 @@ pub const ROUTES: [Route; 23] = [
         "/2020-05-31/…",
         Right::Signature,
         Call::CloudFront,
-        "CloudFront's own API: invalidations, distributions, policies, keys, functions, key value stores (`config/CLOUDFRONT.md`)",
+        "CloudFront's own API: invalidations, distributions, policies, keys, trust stores, real-time logs, functions, key value stores; below older dates, its invalidations (`config/CLOUDFRONT.md`)",
+    ),
+    route(
+        "ANY",
+        "/restapis/…",
+        Right::Signature,
+        Call::ApiGateway,
+        "API Gateway's flush of a stage's cache: `DELETE /restapis/API/stages/STAGE/cache/data` (`config/CLOUDFRONT.md`)",
     ),
     route("GET", "/v1/kv", Right::Token, Call::Stores, "the key value stores"),
     route(
@@ -195,6 +226,43 @@ pub const ROUTES: [Route; 23] = [
         Call::FunctionLog,
         "what functions wrote of late; `?after=N`, N being `next` of an earlier answer: what came since",
     ),
+    route(
+        "POST",
+        "/v1/explain",
+        Right::Token,
+        Call::Explain,
+        "what would happen to a request and why, as `foreshore explain` tells it: `{\"url\": \"https://www.example.com/a\", \"method\": \"GET\", \"fields\": [\"Accept: */*\"], \"from\": \"192.0.2.1\", \"status\": 200, \"answer\": [\"Cache-Control: private\"]}`",
+    ),
+    route(
+        "GET",
+        "/dashboard",
+        Right::Anybody,
+        Call::Dashboard,
+        "the dashboard, for a browser; it asks for the token itself",
+    ),
+    route("GET", "/dashboard/ID", Right::Anybody, Call::DashboardFile, "its script and its style"),
+    route(
+        "POST",
+        "/v1/login",
+        Right::Anybody,
+        Call::Login,
+        "`{\"token\": \"…\"}`: a cookie that stands for the admin token for twelve hours; five wrong ones a minute",
+    ),
+    route("POST", "/v1/logout", Right::Token, Call::Logout, "ends the session of that cookie"),
+    route(
+        "GET",
+        "/v1/snapshot",
+        Right::Token,
+        Call::Snapshot,
+        "what the dashboard shows, as one document: rates, totals, behaviors, origins, the top URLs, the end of the log",
+    ),
+    route(
+        "GET",
+        "/v1/live",
+        Right::Token,
+        Call::Live,
+        "the same once a second as server-sent events (`now`), behind what was in the last quarter of an hour (`history`)",
+    ),
 ];
 
 /// What a method and a path come to.
@@ -213,6 +281,9 @@ impl Route {
         if let Some(start) = self.path.strip_suffix("ID") {
             return path.strip_prefix(start).filter(|id| !id.is_empty() && !id.contains('/'));
         }
+        if self.call == Call::CloudFront {
+            return below_a_date(path);
+        }
         if let Some(start) = self.path.strip_suffix('…') {
             return path.strip_prefix(start);
         }
@@ -225,6 +296,18 @@ impl Route {
             || self.method == method.as_str()
             || (self.method == "GET" && *method == Method::HEAD)
     }
+}
+
+// What follows a version of CloudFront's API. Older tools send theirs, and are to be answered in
+// the API's form whatever it is.
+fn below_a_date(path: &str) -> Option<&str> {
+    let (date, rest) = path.strip_prefix('/')?.split_once('/')?;
+    let is_date = date.len() == 10
+        && date.bytes().enumerate().all(|(at, octet)| match at {
+            4 | 7 => octet == b'-',
+            _ => octet.is_ascii_digit(),
+        });
+    is_date.then_some(rest)
 }
 
 /// Finds a call.
@@ -285,12 +368,48 @@ mod tests {
             (Method::POST, "/v1/fleet/call", Found::Call(Call::Sequence, Right::Edge, "")),
             (Method::POST, "/v1/events/s3", Found::Call(Call::S3Events, Right::Events, "")),
             (Method::PUT, "/2020-05-31/x", Found::Call(Call::CloudFront, Right::Signature, "x")),
+            (Method::GET, "/2014-05-31/x", Found::Call(Call::CloudFront, Right::Signature, "x")),
+            (Method::GET, "/2014-05-31", Found::Nothing),
+            (Method::GET, "/2014-05-3x/x", Found::Nothing),
+            (Method::GET, "/2014505531/x", Found::Nothing),
+            (Method::GET, "/2020-05-311/x", Found::Nothing),
+            (
+                Method::DELETE,
+                "/restapis/a1/stages/prod/cache/data",
+                Found::Call(Call::ApiGateway, Right::Signature, "a1/stages/prod/cache/data"),
+            ),
             (Method::DELETE, "/v1/status", Found::OtherMethod("GET")),
             (Method::GET, "/v1/reload", Found::OtherMethod("POST")),
             (Method::GET, "/v1/stat", Found::Nothing),
+            (Method::GET, "/dashboard", Found::Call(Call::Dashboard, Right::Anybody, "")),
+            (
+                Method::GET,
+                "/dashboard/app.js",
+                Found::Call(Call::DashboardFile, Right::Anybody, "app.js"),
+            ),
+            (Method::POST, "/v1/login", Found::Call(Call::Login, Right::Anybody, "")),
+            (Method::GET, "/v1/login", Found::OtherMethod("POST")),
+            (Method::GET, "/v1/live", Found::Call(Call::Live, Right::Token, "")),
         ] {
             assert_eq!(find(&method, path), want, "{method} {path}");
         }
+    }
+
+    // `[api]` makes all of these by that one route.
+    #[test]
+    fn the_row_of_cloudfronts_api_names_what_it_makes() {
+        let row = ROUTES.iter().find(|route| route.call == Call::CloudFront).unwrap();
+        for kind in ["distributions", "policies", "trust stores", "real-time logs", "functions"] {
+            assert!(row.help.contains(kind), "{kind}");
+        }
+    }
+
+    // Whatever is not here wants something shown.
+    #[test]
+    fn anybody_may_do_little() {
+        let open = ROUTES.iter().filter(|route| route.right == Right::Anybody);
+        let open: Vec<&str> = open.map(|route| route.path).collect();
+        assert_eq!(open, ["/healthz", "/readyz", "/dashboard", "/dashboard/ID", "/v1/login"]);
     }
 
     #[test]

@@ -11,11 +11,12 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::body::Body;
-use crate::distribution::origin::Reach;
+use crate::distribution::origin::{Family, Reach};
 use crate::distribution::traces::Traces;
 use crate::message::failure::{Failure, FailureKind};
 use crate::origin::connect::{Endpoint, Resolver};
 use crate::origin::connection::{Deadlines, Wire};
+use crate::origin::patience::Patience;
 use crate::origin::request_writer::Sending;
 use crate::proxy::Edge;
 use crate::record::metrics::single;
@@ -135,6 +136,7 @@ impl SpanExport {
             host: collector.host.clone(),
             port: collector.port,
             tls,
+            family: Family::Both,
             reach: Reach::Anywhere,
         };
         let stream = self.resolver.connect(&place, settings.timeout).await?;
@@ -147,9 +149,10 @@ impl SpanExport {
         }
         let mut sending =
             Sending::new(&Method::POST, &collector.path, &fields, Body::Bytes(message));
-        let patience = Deadlines { response: settings.timeout, head_bytes: HEAD };
+        let patience = Patience::of_pieces(settings.timeout);
+        let deadlines = Deadlines { patience, head_bytes: HEAD };
         let mut wire = Wire::new(stream);
-        match wire.exchange(&mut sending, &patience, false, None, None).await {
+        match wire.exchange(&mut sending, &deadlines, false, None, None).await {
             Ok(head) => Ok(head.status),
             Err(lost) => Err(lost.failure),
         }

@@ -2,33 +2,53 @@
 
 use std::sync::atomic::Ordering;
 
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::Control;
+use super::answer::{Answer, error, ok};
 use super::functions;
+use super::issuing;
 use super::tier_status::tier_status;
 use super::values;
+use crate::distribution::site::Site;
 use crate::fleet::ticket_keys::SharedTickets;
 use crate::region::Region;
 use crate::region::parents::View;
 use crate::region::standings::ParentState;
 use crate::semantics::time::{Timestamp, format_rfc3339};
 
+/// `GET /v1/status`.
+pub async fn answer(control: &Control, query: Option<&str>) -> Answer {
+    match most(query) {
+        Some(most) => ok(StatusCode::OK, &control.status(most).await),
+        None => error(StatusCode::BAD_REQUEST, "known: most=NUMBER"),
+    }
+}
+
+// How much of each long list a caller wants: `most=NUMBER` of the query, or all of it. `None` where
+// the query says something else.
+fn most(query: Option<&str>) -> Option<usize> {
+    match query {
+        None | Some("") => Some(usize::MAX),
+        Some(said) => said.strip_prefix("most=")?.parse().ok(),
+    }
+}
+
 impl Control {
-    /// The state of the edge as JSON.
-    pub fn status(&self) -> Value {
+    /// The state of the edge as JSON, with so many at most of each list that is as long as the
+    /// configuration: a page that asks every few seconds shows the first of ten thousand.
+    pub async fn status(&self, most: usize) -> Value {
+        // Before the site in force is looked at: the fleet's sequencer may take its time.
+        let fleet = self.fleet_in_brief().await;
         let running = self.edge.running();
         let site = &running.site;
         let store = self.edge.store.stats();
         let now = self.edge.clock.now();
-        let certificates: Vec<Value> = site
-            .certificates
-            .iter()
-            .map(|c| json!({ "file": c.source, "names": c.names, "expires": format_rfc3339(c.not_after), "days_left": c.not_after.millis_since(now) / 86_400_000 }))
-            .collect();
         let distributions: Vec<Value> = site
             .distributions
             .iter()
+            .take(most)
             .map(|d| json!({ "id": d.id, "behaviors": d.behaviors.iter().map(|b| b.pattern.as_str()).collect::<Vec<_>>() }))
             .collect();
         json!({
@@ -39,10 +59,17 @@ impl Control {
             "draining": *self.draining.borrow(),
             "config": self.config.display().to_string(),
             "last_reload": *self.last_reload.lock(),
-            "remarks": site.remarks,
-            "warnings": site.warnings,
+            "remarks": first(&site.remarks, most),
+            "warnings": first(&site.warnings, most),
             "distributions": distributions,
-            "certificates": certificates,
+            "certificates": certificates(site, most, now),
+            "left": {
+                "remarks": site.remarks.len().saturating_sub(most),
+                "warnings": site.warnings.len().saturating_sub(most),
+                "distributions": site.distributions.len().saturating_sub(most),
+                "certificates": site.certificates.len().saturating_sub(most),
+            },
+            "acme": issuing::status(&self.edge.issuing.board),
             "store": { "bytes": store.bytes, "limit": store.limit, "objects": store.objects, "evictions": store.evictions },
             "disk": self.edge.disk().map(|disk| {
                 let disk = disk.stats();
@@ -59,12 +86,7 @@ impl Control {
                 "datagrams": self.gauges.quic.received.load(Ordering::Relaxed),
             },
             "fills": self.edge.fills_now(),
-            "fleet": self.edge.fleet.get().map(|member| {
-                let (lease_left_ms, outbox, applied) = member.gauges();
-                json!({ "lease_left_ms": lease_left_ms, "outbox": outbox, "applied": applied,
-                        "ticket_keys": member.tickets().map(SharedTickets::held),
-                        "sequencer": self.started_with.fleet.as_ref().map(|fleet| fleet.sequencer.to_string()) })
-            }),
+            "fleet": fleet,
             "tier": running.tier.as_deref().map(tier_status),
             "region": self.region_status(running.region.as_deref()),
             "log": {
@@ -74,6 +96,26 @@ impl Control {
                 "contested": self.edge.standings.is_contested(),
             },
         })
+    }
+
+    // The fleet with its members, as `GET /v1/fleet` has them; parents and tier are told beside it.
+    async fn fleet_in_brief(&self) -> Option<Value> {
+        let ticket_keys = self.edge.fleet.get()?.tickets().map(SharedTickets::held);
+        let fleet = self.fleet_status().await?;
+        Some(json!({
+            "name": fleet.fleet,
+            "member": fleet.member,
+            "epoch": fleet.epoch,
+            "head": fleet.head,
+            "applied": fleet.applied,
+            "lag": fleet.lag,
+            "lease_left_ms": fleet.lease_left_ms,
+            "prefer": fleet.prefer,
+            "outbox": fleet.outbox,
+            "ticket_keys": ticket_keys,
+            "sequencer": fleet.sequencer.at,
+            "members": fleet.members,
+        }))
     }
 
     // Each parent: how far it has applied our log, and what is thought of it. A parent that came
@@ -102,6 +144,22 @@ impl Control {
     }
 }
 
+fn first(lines: &[String], most: usize) -> &[String] {
+    &lines[..lines.len().min(most)]
+}
+
+// Where some are left out, those are told that end first.
+fn certificates(site: &Site, most: usize, now: Timestamp) -> Vec<Value> {
+    let mut all: Vec<_> = site.certificates.iter().collect();
+    if all.len() > most {
+        all.sort_by_key(|certificate| certificate.not_after);
+    }
+    all.iter()
+        .take(most)
+        .map(|c| json!({ "file": c.source, "names": c.names, "expires": format_rfc3339(c.not_after), "days_left": c.not_after.millis_since(now) / 86_400_000 }))
+        .collect()
+}
+
 // What is thought of a parent. `until` is a moment that may be over: then a request that would go
 // to the parent tries it out.
 fn view_status(view: &View<'_>, now: Timestamp) -> Map<String, Value> {
@@ -116,4 +174,25 @@ fn view_status(view: &View<'_>, now: Timestamp) -> Map<String, Value> {
         fields.insert("is_tried".into(), (until <= now).into());
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_says_how_much_it_wants() {
+        for (query, wanted) in [
+            (None, Some(usize::MAX)),
+            (Some(""), Some(usize::MAX)),
+            (Some("most=200"), Some(200)),
+            (Some("most=0"), Some(0)),
+            (Some("most="), None),
+            (Some("most=-1"), None),
+            (Some("most=1&more"), None),
+            (Some("least=1"), None),
+        ] {
+            assert_eq!(most(query), wanted, "{query:?}");
+        }
+    }
 }

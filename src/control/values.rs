@@ -26,27 +26,16 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     tokio::task::spawn_blocking(work).await.ok()
 }
 
-/// An error where this edge is a member of a fleet: what is changed on one edge would be on that
-/// one alone.
-pub fn in_fleet(control: &Control) -> Result<(), Refused> {
-    if control.edge.fleet.get().is_some() { Err(Refused::InFleet) } else { Ok(()) }
-}
-
-/// Says whether the configuration in force names a store.
-pub fn is_named(control: &Control, name: &str) -> bool {
-    control.edge.running().site.stores.iter().any(|spec| *spec.name == *name)
-}
-
 /// Changes a store; gives what it holds then.
 pub async fn change(
-    control: &Control,
+    control: &Arc<Control>,
     store: &Arc<Store>,
     change: Change,
     if_match: Option<String>,
 ) -> Result<Arc<Values>, Refused> {
-    in_fleet(control)?;
-    let (store, now) = (Arc::clone(store), control.edge.clock.now());
-    let changed = blocking(move || store.change(&change, if_match.as_deref(), now)).await;
+    let _place = control.callers.acquire().await;
+    let (this, store) = (Arc::clone(control), Arc::clone(store));
+    let changed = blocking(move || this.change_store(&store, &change, if_match.as_deref())).await;
     changed.unwrap_or_else(|| Err(Refused::NotWritten("the attempt failed".into())))
 }
 
@@ -243,7 +232,7 @@ fn json_of<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Wrong> {
 }
 
 async fn put(
-    control: &Control,
+    control: &Arc<Control>,
     store: &Arc<Store>,
     parts: &Parts,
     (key, body): (&str, &[u8]),
@@ -254,7 +243,7 @@ async fn put(
 }
 
 async fn batch(
-    control: &Control,
+    control: &Arc<Control>,
     store: &Arc<Store>,
     parts: &Parts,
     body: &[u8],
@@ -265,7 +254,7 @@ async fn batch(
 }
 
 async fn import(
-    control: &Control,
+    control: &Arc<Control>,
     store: &Arc<Store>,
     parts: &Parts,
     body: &[u8],
@@ -275,7 +264,7 @@ async fn import(
 }
 
 async fn write(
-    control: &Control,
+    control: &Arc<Control>,
     store: &Arc<Store>,
     parts: &Parts,
     what: Change,
@@ -290,9 +279,11 @@ fn refuse(refused: &Refused) -> Wrong {
         Refused::NoSuchKey(_) | Refused::Gone => StatusCode::NOT_FOUND,
         Refused::Conflict => StatusCode::PRECONDITION_FAILED,
         Refused::ReadOnly(..) => StatusCode::FORBIDDEN,
-        Refused::CallTooLarge(_) | Refused::StoreFull(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refused::CallTooLarge(_) | Refused::StoreFull(_) | Refused::BeyondFleet(_) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
         Refused::NotWritten(_) => StatusCode::INSUFFICIENT_STORAGE,
-        Refused::InFleet => StatusCode::CONFLICT,
+        Refused::Overtaken | Refused::Unlogged(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refused::KeyLength(_)
         | Refused::ValueLength(..)
         | Refused::KeyTwice(_)

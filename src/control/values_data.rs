@@ -99,7 +99,7 @@ impl Fault {
 /// Answers a call; whatever is wrong with it is answered in AWS's form. `path` is what follows
 /// `/key-value-stores/`, as it came.
 pub async fn answer(control: &Arc<Control>, parts: &Parts, path: &str, body: Bytes) -> Answer {
-    match act(control, parts, path, &body).await {
+    let answer = match act(control, parts, path, &body).await {
         Ok((etag, value)) => {
             let mut answer = json_text(StatusCode::OK, value.to_string());
             let field = etag.and_then(|etag| HeaderValue::try_from(etag).ok());
@@ -109,7 +109,10 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, path: &str, body: Byt
             identified(answer)
         }
         Err(fault) => refused(&fault),
-    }
+    };
+    let name = Call::of(&parts.method, path).map_or("Unknown", |(call, _)| call.action());
+    control.api_calls.note(SERVICE, name, answer.status().as_u16());
+    answer
 }
 
 /// The answer to a body that did not come whole, or is too long.
@@ -331,7 +334,7 @@ fn json_of<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Fault> {
 }
 
 async fn write(
-    control: &Control,
+    control: &Arc<Control>,
     store: &Arc<Store>,
     parts: &Parts,
     batch: Batch,
@@ -348,9 +351,13 @@ fn refuse(refused: &Refused) -> Fault {
     let (status, name) = match refused {
         Refused::NoSuchKey(_) | Refused::Gone => (StatusCode::NOT_FOUND, "ResourceNotFound"),
         Refused::Conflict => (StatusCode::CONFLICT, "Conflict"),
-        Refused::ReadOnly(..) | Refused::InFleet => (StatusCode::FORBIDDEN, "AccessDenied"),
-        Refused::TooManyKeys(_) | Refused::CallTooLarge(_) | Refused::StoreFull(_) => {
-            (StatusCode::PAYMENT_REQUIRED, "ServiceQuotaExceeded")
+        Refused::ReadOnly(..) => (StatusCode::FORBIDDEN, "AccessDenied"),
+        Refused::TooManyKeys(_)
+        | Refused::CallTooLarge(_)
+        | Refused::StoreFull(_)
+        | Refused::BeyondFleet(_) => (StatusCode::PAYMENT_REQUIRED, "ServiceQuotaExceeded"),
+        Refused::Overtaken | Refused::Unlogged(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable")
         }
         Refused::NotWritten(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServer"),
         Refused::KeyLength(_)

@@ -87,6 +87,11 @@ impl PublicKey {
         &self.fingerprint
     }
 
+    /// The SubjectPublicKeyInfo of an RSA key; `None` of any other.
+    pub fn rsa_der(&self) -> Option<&[u8]> {
+        (self.kind == Kind::Rsa).then_some(&self.der[..])
+    }
+
     /// Says whether a signature of this text was made with the private key to this one.
     pub fn verifies(&self, hash: Hash, text: &[u8], signature: &[u8]) -> bool {
         let algorithm: &'static dyn VerificationAlgorithm = match (self.kind, hash) {

@@ -260,7 +260,7 @@ pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
 /// Why a signature does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SigV4Error {
-    /// It does not cover Host and X-Amz-Date.
+    /// It does not cover Host and X-Amz-Date, or says nothing of a body that was not read.
     Incomplete,
     /// X-Amz-Date is missing, is no date, or is not of the day that the key is for.
     NoDate,
@@ -276,14 +276,35 @@ pub enum SigV4Error {
     Wrong,
 }
 
+/// The body of a request whose signature is checked.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'b> {
+    /// All of it.
+    Here(&'b [u8]),
+    /// It was not read. The hash in X-Amz-Content-SHA256 stands for it, where that field is signed.
+    Unread,
+}
+
 /// Checks a claim. `field` gives the lines of a field joined by commas, `body` is what came with
 /// the request.
 pub fn verify(
     claim: &Claim<'_>,
     method: &str,
-    (path, query): (&str, Option<&str>),
+    target: (&str, Option<&str>),
     field: impl Fn(&str) -> Option<String>,
     body: &[u8],
+    against: (&str, &Secret<String>, Timestamp),
+) -> Result<(), SigV4Error> {
+    verify_with(claim, method, target, field, Payload::Here(body), against)
+}
+
+/// The same for a request whose body may not have been read.
+pub fn verify_with(
+    claim: &Claim<'_>,
+    method: &str,
+    (path, query): (&str, Option<&str>),
+    field: impl Fn(&str) -> Option<String>,
+    body: Payload<'_>,
     (service, secret, now): (&str, &Secret<String>, Timestamp),
 ) -> Result<(), SigV4Error> {
     if claim.service != service {
@@ -312,7 +333,7 @@ pub(super) fn check<'c>(
     names: &[&'c str],
     day: &str,
     field: impl Fn(&str) -> Option<String>,
-    body: &[u8],
+    body: Payload<'_>,
     now: Timestamp,
 ) -> Result<Checked<'c>, SigV4Error> {
     if !names.contains(&"host") || !names.contains(&"x-amz-date") {
@@ -324,10 +345,19 @@ pub(super) fn check<'c>(
     if signed_at.0.abs_diff(now.0) > SKEW {
         return Err(SigV4Error::Skewed);
     }
-    let payload = sha256(body);
-    if field("x-amz-content-sha256").is_some_and(|said| said != payload) {
-        return Err(SigV4Error::OtherBody);
-    }
+    let said = field("x-amz-content-sha256");
+    let payload = match body {
+        Payload::Here(octets) => {
+            let payload = sha256(octets);
+            if said.is_some_and(|said| said != payload) {
+                return Err(SigV4Error::OtherBody);
+            }
+            payload
+        }
+        Payload::Unread => said
+            .filter(|_| names.contains(&"x-amz-content-sha256"))
+            .ok_or(SigV4Error::Incomplete)?,
+    };
     let mut fields = Vec::with_capacity(names.len());
     for name in names {
         fields.push((*name, field(name).ok_or(SigV4Error::Wrong)?));
@@ -423,6 +453,39 @@ mod tests {
         let mut said = fields.clone();
         said.push(("X-Amz-Content-Sha256".into(), UNSIGNED.into()));
         assert_eq!(judge(&said, target, b"body", NOON), Some(Err(SigV4Error::OtherBody)));
+    }
+
+    #[test]
+    fn a_body_that_was_not_read_is_the_one_that_was_signed_for() {
+        let judge = |covered: bool, said: &str| {
+            let date = "20261121T030006Z";
+            let mut fields = vec![("host", "h".to_string())];
+            if covered {
+                fields.push(("x-amz-content-sha256", said.to_string()));
+            }
+            fields.push(("x-amz-date", date.to_string()));
+            let (target, payload) = (("/", None), sha256(b"body"));
+            let signed = Signed {
+                method: "POST",
+                path: "/",
+                query: None,
+                fields: &fields,
+                payload: &payload,
+            };
+            let scope = Scope { region: "eu-west-1", service: "execute-api" };
+            let value = authorization(&signed, PathForm::Twice, date, scope, &example());
+            let claim = Claim::parse(&value).unwrap();
+            let field = |name: &str| {
+                let found = fields.iter().find(|(known, _)| *known == name);
+                let uncovered = (name == "x-amz-content-sha256").then(|| said.to_string());
+                found.map(|(_, value)| value.clone()).or(uncovered)
+            };
+            let against = ("execute-api", &example().secret, NOON);
+            verify_with(&claim, "POST", target, field, Payload::Unread, against)
+        };
+        assert_eq!(judge(true, &sha256(b"body")), Ok(()));
+        assert_eq!(judge(true, &sha256(b"other")), Err(SigV4Error::Wrong));
+        assert_eq!(judge(false, &sha256(b"body")), Err(SigV4Error::Incomplete));
     }
 
     #[test]

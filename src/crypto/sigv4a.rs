@@ -6,7 +6,8 @@ use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 
 use super::sigv4::{
-    Checked, PathForm, SigV4Error, Signed, canonical, check, mac, sha256, take_apart, unhex,
+    Checked, PathForm, Payload, SigV4Error, Signed, canonical, check, mac, sha256, take_apart,
+    unhex,
 };
 use crate::base::secret::Secret;
 use crate::semantics::time::Timestamp;
@@ -63,7 +64,8 @@ pub fn verify(
     if !regions.split(',').any(|region| region.trim() == "*") {
         return Err(SigV4Error::OtherRegion);
     }
-    let Checked { date, payload, fields } = check(&claim.names, claim.day, field, body, now)?;
+    let checked = check(&claim.names, claim.day, field, Payload::Here(body), now)?;
+    let Checked { date, payload, fields } = checked;
     let signed = Signed { method, path, query, fields: &fields, payload: &payload };
     let request = sha256(canonical(&signed, PathForm::Twice).as_bytes());
     let day = claim.day;

@@ -30,6 +30,18 @@ pub enum ResponseForm {
 
 /// Chooses the form. Conditions and ranges are looked at only for a stored 200.
 pub fn answer(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> ResponseForm {
+    answer_of(head, stored, now, || stored.content.length())
+}
+
+/// The same where the content lies elsewhere, or here: `complete` says how long it is, if that is
+/// known.
+#[inline]
+pub fn answer_of(
+    head: &RequestHead<'_>,
+    stored: &Stored,
+    now: Timestamp,
+    complete: impl FnOnce() -> Option<u64>,
+) -> ResponseForm {
     if stored.status != 200 || !matches!(*head.method, Method::GET | Method::HEAD) {
         return ResponseForm::Whole;
     }
@@ -48,7 +60,7 @@ pub fn answer(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> Respon
             return ResponseForm::NotModified;
         }
     }
-    range(head, stored).unwrap_or(ResponseForm::Whole)
+    range(head, stored, complete).unwrap_or(ResponseForm::Whole)
 }
 
 /// Says whether a request for a range may have one of this response, by If-Match and
@@ -70,7 +82,11 @@ pub fn may_go_on(head: &RequestHead<'_>, stored: &Stored, now: Timestamp) -> boo
     )
 }
 
-fn range(head: &RequestHead<'_>, stored: &Stored) -> Option<ResponseForm> {
+fn range(
+    head: &RequestHead<'_>,
+    stored: &Stored,
+    complete: impl FnOnce() -> Option<u64>,
+) -> Option<ResponseForm> {
     let known = &head.known;
     let field = known.get(Known::Range)?;
     if *head.method != Method::GET || known.is_repeated(Known::Range) {
@@ -87,7 +103,7 @@ fn range(head: &RequestHead<'_>, stored: &Stored) -> Option<ResponseForm> {
         return None;
     }
     // Of a content whose length is not known yet no range can be cut.
-    let complete = stored.content.length()?;
+    let complete = complete()?;
     Some(match ranges::select(&ranges::parse(field), complete) {
         Selection::Whole => ResponseForm::Whole,
         Selection::Part(span) => ResponseForm::Part(span),

@@ -38,6 +38,7 @@ pub fn broken(why: BodyError) -> FieldSection {
     match why {
         BodyError::TooLarge => told(Status::ResourceExhausted, error_response::sentence(413)),
         BodyError::Cancelled => told(Status::Cancelled, "The origin called it off."),
+        BodyError::Late => late(),
         _ => told(Status::Unavailable, "The call broke off."),
     }
 }

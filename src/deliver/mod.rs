@@ -23,6 +23,7 @@ use crate::message::response::{Reply, Told, ViewerResponse};
 use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::fields::FieldSection;
+use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
 use form::ResponseForm;
 
@@ -53,12 +54,48 @@ pub fn from_stored(
             Body::Stored(stored.content.read(Some(*span))?)
         }
         ResponseForm::Parts(spans) => {
-            Body::Multipart(Box::new(multipart(stored, spans, &mut fields)?))
+            let complete = stored.content.length()?;
+            let read = |span: &Span| Some(Body::Stored(stored.content.read(Some(*span))?));
+            let bodies = spans.iter().map(read).collect::<Option<Vec<Body>>>()?;
+            Body::Multipart(Box::new(multipart(stored, spans, bodies, complete, &mut fields)))
         }
         ResponseForm::NotModified
         | ResponseForm::Unsatisfiable(_)
         | ResponseForm::PreconditionFailed => Body::Empty,
     };
+    Some(formed(stored, &answer, fields, body, verdict, now))
+}
+
+/// Makes the answer in a form from a response whose content lies elsewhere: `bodies` has the octets
+/// of each part that the form has, and `complete` is how many there are in all.
+pub fn from_elsewhere(
+    stored: &Stored,
+    answer: &ResponseForm,
+    bodies: Vec<Body>,
+    complete: u64,
+    verdict: Verdict,
+    now: Timestamp,
+) -> ViewerResponse {
+    let mut fields = FieldSection::new();
+    form::write_stored(stored, answer, complete, None, &mut fields);
+    let body = match answer {
+        ResponseForm::Parts(spans) => {
+            Body::Multipart(Box::new(multipart(stored, spans, bodies, complete, &mut fields)))
+        }
+        _ => bodies.into_iter().next().unwrap_or_default(),
+    };
+    formed(stored, answer, fields, body, verdict, now)
+}
+
+// With its age, and what its own fields are to say.
+fn formed(
+    stored: &Stored,
+    answer: &ResponseForm,
+    mut fields: FieldSection,
+    body: Body,
+    verdict: Verdict,
+    now: Timestamp,
+) -> ViewerResponse {
     let age = stored.age(now) / 1000;
     // A first answer has no Age unless it came with one.
     let is_first = verdict.stored && matches!(verdict.outcome, Outcome::Miss | Outcome::Error);
@@ -72,7 +109,7 @@ pub fn from_stored(
         _ => Some(stored.status),
     };
     let told = Told { ttl: remaining(stored, age), upstream, ..Told::default() };
-    Some(ViewerResponse {
+    ViewerResponse {
         status: answer.status(stored.status),
         fields,
         body,
@@ -82,7 +119,7 @@ pub fn from_stored(
         behavior: None,
         origin_millis: None,
         ran: None,
-    })
+    }
 }
 
 /// Seconds of freshness that a response of this age has left.
@@ -90,12 +127,14 @@ pub const fn remaining(stored: &Stored, age: u64) -> i64 {
     (stored.life.fresh / 1000) as i64 - age as i64
 }
 
+// A part for each span, whose octets are the body at its place.
 fn multipart(
-    stored: &Arc<Stored>,
-    spans: &[crate::semantics::ranges::Span],
+    stored: &Stored,
+    spans: &[Span],
+    bodies: Vec<Body>,
+    complete: u64,
     fields: &mut FieldSection,
-) -> Option<Multipart> {
-    let complete = stored.content.length()?;
+) -> Multipart {
     // The boundary need not be random, only absent from the parts' heads; the content is
     // length-delimited for us.
     let boundary = format!("foreshore-{:016x}-{complete:x}", stored.born.0 ^ 0x9e37_79b9_7f4a_7c15);
@@ -106,16 +145,16 @@ fn multipart(
         .and_then(|(_, kind)| std::str::from_utf8(kind).ok())
         .unwrap_or("application/octet-stream");
     let mut parts = Vec::with_capacity(spans.len());
-    for span in spans {
+    for (span, body) in spans.iter().zip(bodies) {
         let head = format!(
             "Content-Type: {kind}\r\nContent-Range: bytes {}-{}/{complete}\r\n",
             span.start,
             span.end - 1
         );
-        parts.push((stored.content.read(Some(*span))?, span.len(), head));
+        parts.push((body, span.len(), head));
     }
     fields.append(&CONTENT_TYPE, ["multipart/byteranges; boundary=", &boundary]);
-    Some(Multipart::new(&boundary, parts))
+    Multipart::new(&boundary, parts)
 }
 
 /// Passes a reply on that is not kept.
@@ -137,7 +176,7 @@ pub fn from_reply(head: &RequestHead<'_>, reply: Reply, verdict: Verdict) -> Vie
 
 /// A verdict for an answer that no cache had part in.
 pub const fn no_cache(outcome: Outcome, reason: Reason) -> Verdict {
-    Verdict { outcome, reason, collapsed: false, stored: false }
+    Verdict { outcome, reason, collapsed: false, stored: false, failed: None }
 }
 
 /// RFC 9211.

@@ -12,6 +12,7 @@ use http::header::{
 use smallvec::SmallVec;
 
 use super::sink::FieldSink;
+use crate::base::share::Share;
 use crate::distribution::response_policy::{Cors, Origins, Over, ResponsePolicy};
 use crate::message::request::{RequestHead, RequestId};
 use crate::message::verdict::Outcome;
@@ -178,11 +179,12 @@ pub fn server_timing<'a>(
     origin_millis: Option<u64>,
     pop: &'a str,
 ) -> Option<ServerTiming<'a>> {
-    let percent = policy.server_timing?;
+    let share = policy.server_timing?;
     let is_asked_for =
         || head.fields.get_all("pragma").any(|line| line.eq_ignore_ascii_case(b"server-timing"));
     // Another sample than the one that chooses a side of a deployment.
-    if RequestId(head.id.0.rotate_left(17)).sample(100) >= u64::from(percent) && !is_asked_for() {
+    let lot = RequestId(head.id.0.rotate_left(17)).sample(Share::ALL);
+    if !share.takes(lot) && !is_asked_for() {
         return None;
     }
     Some(ServerTiming { outcome, origin_millis, pop, id: head.id })

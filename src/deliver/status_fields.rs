@@ -1,24 +1,18 @@
 //! The fields in which this edge says what it did: X-Cache, Cache-Status and, on errors,
 //! Proxy-Status.
 
-use http::HeaderName;
-
 use super::compat;
 use super::sink::FieldSink;
 use crate::distribution::compat::Compat;
 use crate::message::failure::FailureKind;
 use crate::message::request::RequestId;
 use crate::message::response::{Told, ViewerResponse};
-use crate::message::verdict::{Outcome, Reason, Verdict};
+use crate::message::verdict::{Outcome, Verdict};
 use crate::semantics::cache_status::{self, Handled};
-use crate::semantics::fields::{FieldSection, WriteValue};
+use crate::semantics::fields::{FieldSection, Marks, WriteValue};
 
 /// What is said once: an upstream that says it, too, speaks of its own request.
-static OURS: [HeaderName; 3] = [
-    HeaderName::from_static("x-cache"),
-    HeaderName::from_static("x-amz-cf-pop"),
-    HeaderName::from_static("x-amz-cf-id"),
-];
+const OURS: [&str; 3] = ["x-cache", "x-amz-cf-pop", "x-amz-cf-id"];
 
 /// What is told.
 pub struct StatusFields<'a> {
@@ -35,12 +29,12 @@ impl StatusFields<'_> {
     /// Writes the fields; Cache-Status joins what others upstream have said.
     #[inline]
     pub fn write<S: FieldSink>(&self, sink: &mut S) {
-        let word = match self.verdict.reason {
-            Reason::Function(end) => end.word(),
-            _ => compat::shown(self.compat, self.verdict.outcome, self.status).word(),
+        let word = match self.verdict.by_code() {
+            Some(end) => end.word(),
+            None => compat::shown(self.compat, self.verdict.outcome, self.status).word(),
         };
         write_x_cache(sink, word, &self.compat.name);
-        sink.field("Cache-Status", CacheStatus(self));
+        sink.ours("Cache-Status", CacheStatus(self));
         if let Some(kind) = self.told.detail {
             sink.field("Proxy-Status", ["Foreshore; error=", kind.token()]);
         }
@@ -82,12 +76,17 @@ impl WriteValue for CacheStatus<'_> {
 /// Writes X-Cache: what became of the request, in a word, and at which cache.
 #[inline]
 pub fn write_x_cache<S: FieldSink>(sink: &mut S, word: &str, name: &str) {
-    sink.field("X-Cache", [word, " from ", name]);
+    sink.ours("X-Cache", [word, " from ", name]);
 }
 
 /// Takes away what is said once, by us.
 pub fn without_ours(fields: &mut FieldSection) {
-    fields.retain(|name, _| !name.is_any(&OURS));
+    const MARKS: Marks = Marks::of(&OURS);
+    if fields.may_have(MARKS) {
+        for name in OURS {
+            fields.remove(name);
+        }
+    }
 }
 
 /// Gives an answer the fields in which this edge says what it did.

@@ -7,11 +7,14 @@ use http::{HeaderName, Method};
 
 use super::cache_policy::{CachePolicy, OriginRequestPolicy, Semantics};
 use super::events::Refill;
+use super::field_encryption::FieldEncryption;
 use super::functions::Hooks;
+use super::logs::RealtimeChoice;
 use super::pattern::PathPattern;
 use super::response_policy::ResponsePolicy;
 use crate::base::network::Network;
 use crate::base::secret::Secret;
+use crate::crypto::sigv4::Credentials;
 use crate::crypto::url::TrustedKeys;
 use crate::distribution::rate_limit::RateLimit;
 
@@ -74,6 +77,8 @@ pub struct Behavior {
     pub client_invalidation: Option<ClientInvalidation>,
     /// Answers to POST are kept too (a query in the form of a POST).
     pub cache_post: Option<PostCaching>,
+    /// Answers to OPTIONS are kept too, under keys of their own (CloudFront's CachedMethods).
+    pub cache_options: bool,
     /// Calls of gRPC pass (CloudFront's GrpcConfig). Its origins speak HTTP/2, and POST is allowed.
     pub grpc: bool,
     /// Objects are fetched and kept in aligned parts of this many octets.
@@ -83,12 +88,16 @@ pub struct Behavior {
     pub write_through: Option<WriteThrough>,
     /// A viewer must show a signature of one of these keys (CloudFront's trusted key groups).
     pub signers: Option<TrustedKeys>,
+    /// Fields of its forms are encrypted on their way to an origin (CloudFront's field-level
+    /// encryption).
+    pub field_encryption: Option<Arc<FieldEncryption>>,
     /// Networks whose viewers alone may ask; empty for all.
     pub allow_from: Vec<Network>,
     /// Networks whose viewers may not.
     pub deny_from: Vec<Network>,
     /// How often one address may ask.
     pub rate_limit: Option<RateLimit>,
+    pub realtime_log: RealtimeChoice,
     /// Where its own code stands, if it has any.
     pub hooks: Option<Box<Hooks>>,
     /// Facts worked out once from the policies and origins above.
@@ -124,9 +133,19 @@ pub struct WriteThrough {
 /// Gateway cache).
 #[derive(Clone, Debug)]
 pub struct ClientInvalidation {
-    /// The bearer token that allows it; `None` allows every caller.
-    pub token: Option<Secret<String>>,
+    pub allow: MayReplace,
     pub unauthorised: Unauthorised,
+}
+
+/// What a caller shows who may replace a stored response.
+#[derive(Clone, Debug)]
+pub enum MayReplace {
+    Anyone,
+    /// This bearer token.
+    Token(Secret<String>),
+    /// The signature of one of these keys, for the service `execute-api`: those that may do
+    /// `execute-api:InvalidateCache`.
+    Signed(Arc<[Credentials]>),
 }
 
 /// How answers to POST are kept: the API Gateway cache's method-level override, and what stands in

@@ -135,7 +135,10 @@ pub struct CachePolicy {
     /// The least time an error is kept (CloudFront's error caching minimum TTL).
     pub error_ttl: Duration,
     pub key: KeyParts,
+    /// What is compressed with it.
     pub compress: Codings,
+    /// What the policy names for that; a behavior may compress nothing all the same.
+    pub codings: Codings,
     /// How long after its end a response may stand in when the origin fails and nothing forbids it.
     pub stale_on_error: Duration,
 }
@@ -161,6 +164,7 @@ impl CachePolicy {
                 cookies: Listed::None,
             },
             compress: Codings::default(),
+            codings: Codings::default(),
             stale_on_error: Self::STALE_ON_ERROR,
         }
     }
@@ -234,7 +238,7 @@ impl CachePolicy {
             ),
             _ => return None,
         };
-        Some(Self { name: name.into(), ttl, key, compress, ..Self::unnamed() })
+        Some(Self { name: name.into(), ttl, key, compress, codings: compress, ..Self::unnamed() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is told of changed objects from outside, and what is done about it: `[events.s3]`.
 
+use super::aws_hosts::is_region;
 use super::host::parse_authority;
 use super::origin::OriginTls;
 use crate::base::secret::Secret;
@@ -73,6 +74,8 @@ impl SnsHost {
     /// Says whether a URL leads there.
     pub fn includes(&self, url: &HttpsUrl) -> bool {
         let labels: Vec<&str> = url.host.split('.').collect();
+        // Old names of S3 (`s3-us-west-2`), which have the place of a region, are none: the label
+        // before them is the name of anyone's bucket.
         let is_same = |(own, label): (&String, &&str)| {
             if own == "*" { is_region(label) } else { own == label }
         };
@@ -80,16 +83,6 @@ impl SnsHost {
             && self.labels.len() == labels.len()
             && self.labels.iter().zip(&labels).all(is_same)
     }
-}
-
-// Such as `eu-central-1`. Old names of S3 (`s3-us-west-2`) have the same place in a host, and the
-// label before them is the name of anyone's bucket.
-fn is_region(label: &str) -> bool {
-    let parts: Vec<&str> = label.split('-').collect();
-    let Some((number, names)) = parts.split_last() else { return false };
-    let is_name = |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase());
-    let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    names.len() >= 2 && names.iter().all(is_name) && is_number
 }
 
 /// An address of a document, over HTTPS.

@@ -69,7 +69,7 @@ pub struct Function {
 /// What every CloudFront Function is held to (`[functions]`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionLimits {
-    /// A call that runs longer is stopped.
+    /// A call that a core has run for longer is stopped.
     pub stop: Duration,
     /// What counts as 100 percent of compute utilisation.
     pub budget: Duration,
@@ -77,6 +77,9 @@ pub struct FunctionLimits {
     pub memory: usize,
     /// So long a function is not run after ten failures in a row; zero: never.
     pub throttle: Duration,
+    /// Octets of results of calls that each core remembers, for calls that are told the same; zero:
+    /// every call runs.
+    pub remember: usize,
 }
 
 /// One place of a behavior: what stands there, as a place in `Site::functions` or `Site::lambdas`.
@@ -144,6 +147,8 @@ pub struct FunctionSettings {
     pub origin_in_key: OriginInKey,
     /// Requests that wait for a worker, over all lambdas.
     pub sleepers: usize,
+    /// A cgroup that workers of lambdas get their own below.
+    pub cgroup: Option<PathBuf>,
 }
 
 impl Default for FunctionSettings {
@@ -155,6 +160,7 @@ impl Default for FunctionSettings {
             origins: Choosable::default(),
             origin_in_key: OriginInKey::default(),
             sleepers: 256,
+            cgroup: None,
         }
     }
 }
@@ -166,6 +172,7 @@ impl Default for FunctionLimits {
             budget: Duration::from_millis(1),
             memory: 2 << 20,
             throttle: Duration::from_secs(1),
+            remember: 4 << 20,
         }
     }
 }
@@ -177,6 +184,25 @@ pub enum LambdaRuntime {
     Node(u16),
     /// `python3.11`: the minor version.
     Python(u16),
+}
+
+impl LambdaRuntime {
+    /// The runtime of a word.
+    ///
+    /// # Errors
+    ///
+    /// If Lambda@Edge runs no such thing: what it runs.
+    pub fn of(word: &str) -> Result<Self, String> {
+        let number = |text: Option<&str>| text.and_then(|digits| digits.parse::<u16>().ok());
+        let node = word.strip_prefix("nodejs").and_then(|rest| rest.strip_suffix(".x"));
+        if let Some(major) = number(node).filter(|major| (18..=99).contains(major)) {
+            return Ok(Self::Node(major));
+        }
+        if let Some(minor) = number(word.strip_prefix("python3.")).filter(|minor| *minor >= 9) {
+            return Ok(Self::Python(minor));
+        }
+        Err("Lambda@Edge runs \"nodejs18.x\" and later, and \"python3.9\" and later".into())
+    }
 }
 
 impl std::fmt::Display for LambdaRuntime {
@@ -214,10 +240,59 @@ pub enum LambdaLimits {
     None,
 }
 
+/// The ARN of a lambda or of one version of it:
+/// `arn:aws:lambda:<region>:<account>:function:NAME[:VERSION]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LambdaArn<'a> {
+    /// All of it but the version.
+    pub function: &'a str,
+    pub name: &'a str,
+    pub version: Option<&'a str>,
+}
+
+impl<'a> LambdaArn<'a> {
+    /// Reads an ARN; `None` for everything else.
+    pub fn read(arn: &'a str) -> Option<Self> {
+        let mut parts = arn.strip_prefix("arn:aws:lambda:")?.splitn(5, ':');
+        let (region, account, word) = (parts.next()?, parts.next()?, parts.next()?);
+        let (name, version) = (parts.next()?, parts.next());
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let is_name =
+            |text: &str| !text.is_empty() && text.len() <= 64 && text.bytes().all(is_plain);
+        let is_good = word == "function"
+            && !region.is_empty()
+            && !account.is_empty()
+            && is_name(name)
+            && version.is_none_or(|version| version == "$LATEST" || is_name(version));
+        let function = match version {
+            Some(version) => &arn[..arn.len() - version.len() - 1],
+            None => arn,
+        };
+        is_good.then_some(Self { function, name, version })
+    }
+
+    /// Says whether it is one of a numbered version, as CloudFront wants them.
+    pub fn is_numbered(&self) -> bool {
+        self.version.is_some_and(|version| version.bytes().all(|b| b.is_ascii_digit()))
+    }
+}
+
+/// The lambda that an ARN means: one that says so (`arn`), of any version if it names none, or else
+/// the one of its name.
+pub fn lambda_of(lambdas: &[LambdaSpec], arn: &str) -> Option<usize> {
+    let read = LambdaArn::read(arn)?;
+    let says_so = |own: &str| own == arn || own == read.function;
+    let by_arn = lambdas.iter().position(|known| known.arn.as_deref().is_some_and(says_so));
+    by_arn
+        .or_else(|| lambdas.iter().position(|known| known.arn.is_none() && known.name == read.name))
+}
+
 /// A Lambda@Edge function.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LambdaSpec {
     pub name: String,
+    /// What documents of CloudFront call it; `None`: by its name.
+    pub arn: Option<String>,
     /// A zip or a folder.
     pub code: PathBuf,
     /// `index.handler`: a file without its ending, and what it exports.
@@ -249,5 +324,73 @@ impl std::fmt::Debug for LambdaSpec {
             .field("runtime", &self.runtime)
             .field("environment", &names)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runtimes_are_those_of_lambda_at_edge() {
+        assert_eq!(LambdaRuntime::of("nodejs20.x"), Ok(LambdaRuntime::Node(20)));
+        assert_eq!(LambdaRuntime::of("python3.11"), Ok(LambdaRuntime::Python(11)));
+        assert_eq!(LambdaRuntime::Node(22).to_string(), "nodejs22.x");
+        for bad in ["nodejs16.x", "nodejs20", "python2.7", "python3.8", "java21", ""] {
+            assert!(LambdaRuntime::of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_arn_is_one_of_a_lambda_and_perhaps_of_a_version() {
+        let arn = "arn:aws:lambda:us-east-1:000000000177:function:resize:3";
+        let read = LambdaArn::read(arn).unwrap();
+        assert_eq!((read.name, read.version), ("resize", Some("3")));
+        assert_eq!(read.function, "arn:aws:lambda:us-east-1:000000000177:function:resize");
+        assert!(read.is_numbered());
+        let whole = LambdaArn::read(read.function).unwrap();
+        assert_eq!((whole.function, whole.version), (read.function, None));
+        assert!(!whole.is_numbered());
+        let latest = format!("{}:$LATEST", read.function);
+        assert!(!LambdaArn::read(&latest).unwrap().is_numbered());
+        for bad in [
+            "resize",
+            "arn:aws:lambda:us-east-1:1:function:",
+            "arn:aws:lambda:us-east-1:1:function:a:",
+            "arn:aws:lambda:us-east-1:1:function:a:1:2",
+            "arn:aws:lambda:us-east-1:1:layer:a:1",
+            "arn:aws:cloudfront::000000000177:function/index",
+        ] {
+            assert_eq!(LambdaArn::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_arn_means_the_lambda_that_says_so_before_one_of_its_name() {
+        let spec = |name: &str, arn: Option<&str>| LambdaSpec {
+            name: name.into(),
+            arn: arn.map(str::to_string),
+            code: PathBuf::new(),
+            handler: "index.handler".into(),
+            runtime: LambdaRuntime::Node(20),
+            program: None,
+            client: LambdaClient::Own,
+            memory: 0,
+            timeout: Duration::ZERO,
+            workers: (0, 1),
+            environment: Vec::new(),
+            network: LambdaNetwork::Allow,
+            user: None,
+            limits: LambdaLimits::AtEdge,
+        };
+        let of = |name: &str| format!("arn:aws:lambda:us-east-1:1:function:{name}");
+        let all = [spec("a", None), spec("b", Some(&of("a"))), spec("c", Some(&(of("d") + ":2")))];
+        assert_eq!(lambda_of(&all[..1], &(of("a") + ":7")), Some(0));
+        assert_eq!(lambda_of(&all, &(of("a") + ":7")), Some(1));
+        assert_eq!(lambda_of(&all, &(of("d") + ":2")), Some(2));
+        // Of another version, and by a name that another ARN stands for.
+        assert_eq!(lambda_of(&all, &(of("d") + ":3")), None);
+        assert_eq!(lambda_of(&all, &(of("c") + ":1")), None);
+        assert_eq!(lambda_of(&all, "a"), None);
     }
 }

@@ -2,6 +2,7 @@
 //! viewer.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use maxminddb::Reader;
 use serde_json::Value;
@@ -24,9 +25,10 @@ pub struct Location {
     pub asn: Option<String>,
 }
 
-/// The databases of a site: one of countries or cities, and one of networks.
+/// The databases of a site: one of countries or cities, and one of networks. Copies share them.
+#[derive(Clone)]
 pub struct Geo {
-    places: Vec<Reader<Vec<u8>>>,
+    places: Arc<[Reader<Vec<u8>>]>,
 }
 
 impl Geo {
@@ -42,7 +44,7 @@ impl Geo {
     /// What is known of an address.
     pub fn place(&self, address: IpAddr) -> Location {
         let mut place = Location::default();
-        for reader in &self.places {
+        for reader in &*self.places {
             let found = reader
                 .lookup(address.to_canonical())
                 .ok()

@@ -5,6 +5,9 @@
 //! question, asked in `certificate`: there a wildcard stands for one label only.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::base::octets;
 
 /// An authority cut into host and port, as the viewer spelled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,25 +30,27 @@ pub fn parse_authority(text: &str) -> Option<Authority<'_>> {
         text[1..end].parse::<std::net::Ipv6Addr>().ok()?;
         (&text[..=end], &text[end + 1..])
     } else {
-        let end = text.find(':').unwrap_or(text.len());
+        let end = text.bytes().position(|b| !OF_NAME[usize::from(b)]).unwrap_or(text.len());
+        if !(1..=253).contains(&end) {
+            return None;
+        }
         (&text[..end], &text[end..])
     };
-    let is_name = |h: &str| {
-        !h.is_empty()
-            && h.len() <= 253
-            && h.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-    };
-    if !host.starts_with('[') && !is_name(host) {
-        return None;
-    }
-    let port = match port {
-        "" | ":" => None,
-        digits if digits.len() <= 6 && digits[1..].bytes().all(|b| b.is_ascii_digit()) => {
-            Some(digits[1..].parse().ok()?)
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => None,
+        Some("") => None,
+        Some(digits) if digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().ok()?)
         }
         _ => return None,
     };
     Some(Authority { host, port })
+}
+
+static OF_NAME: [bool; 256] = octets::table!(|octet| is_of_name(octet));
+
+const fn is_of_name(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_')
 }
 
 /// Lower-cases a host name on the stack; a trailing dot goes. `f` sees the normal form.
@@ -86,6 +91,8 @@ impl HostPattern {
         if lower == "*" {
             return Ok(Self::Any);
         }
+        // The dot of a full name; that of a request goes too.
+        let lower = lower.strip_suffix('.').filter(|name| *name != "*").unwrap_or(&lower);
         if let Some(rest) = lower.strip_prefix("*.") {
             return match parse_authority(rest) {
                 Some(a) if a.port.is_none() && !rest.contains('*') => {
@@ -96,11 +103,19 @@ impl HostPattern {
                 }
             };
         }
-        match parse_authority(&lower) {
+        match parse_authority(lower) {
             Some(a) if a.port.is_none() => Ok(Self::Exact(a.host.to_string())),
             Some(_) => Err("a host is a name without a port".into()),
             None if lower.contains('*') => {
                 Err("a wildcard stands only at the very start, as \"*.example.com\", or alone"
+                    .into())
+            }
+            None if lower.contains('/') => {
+                Err("a host is a name alone, without a scheme or a path".into())
+            }
+            None if !lower.is_ascii() => {
+                Err("a host is written as viewers send it, which is ASCII: xn--… for a name in \
+                     other letters"
                     .into())
             }
             None => Err("this is no host name".into()),
@@ -118,12 +133,20 @@ pub struct HostTable {
 }
 
 impl HostTable {
+    /// An empty one that so many names fit into.
+    pub fn with_room(names: usize) -> Self {
+        let exact = HashMap::with_capacity_and_hasher(names, Default::default());
+        Self { exact, ..Self::default() }
+    }
+
     /// Adds a pattern; gives back the distribution that holds it already, if one does.
     pub fn insert(&mut self, pattern: HostPattern, distribution: usize) -> Result<(), usize> {
         match pattern {
-            HostPattern::Exact(name) => match self.exact.get(&name) {
-                Some(taken) => return Err(*taken),
-                None => drop(self.exact.insert(name, distribution)),
+            HostPattern::Exact(name) => match self.exact.entry(name) {
+                Entry::Occupied(taken) => return Err(*taken.get()),
+                Entry::Vacant(free) => {
+                    free.insert(distribution);
+                }
             },
             HostPattern::Suffix(suffix) => {
                 if let Some((_, taken)) = self.suffixes.iter().find(|(known, _)| *known == suffix) {
@@ -184,6 +207,92 @@ mod tests {
             table.insert(HostPattern::parse(pattern).unwrap(), at).unwrap();
         }
         table
+    }
+
+    #[test]
+    fn what_is_no_name_is_told_what_would_be_one() {
+        for (text, why) in [
+            ("http://h.test/", "without a scheme or a path"),
+            ("h.test/a", "without a scheme or a path"),
+            ("b\u{fc}cher.test", "xn--"),
+            ("h.test:80", "without a port"),
+            ("a.*.test", "at the very start"),
+            ("a b", "this is no host name"),
+            (".", "this is no host name"),
+            ("*.", "must be followed by a plain domain name"),
+        ] {
+            let found = HostPattern::parse(text).unwrap_err();
+            assert!(found.contains(why), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_full_name_is_the_name() {
+        for (full, name) in [("h.test.", "h.test"), ("*.H.test.", "*.h.test"), ("[::1]", "[::1]")] {
+            assert_eq!(HostPattern::parse(full), HostPattern::parse(name), "{full}");
+        }
+        assert_eq!(table(&["h.test."]).find("h.test."), Some(0));
+    }
+
+    #[test]
+    fn a_name_that_is_taken_stays_with_whom_it_is() {
+        let mut table = HostTable::with_room(1);
+        for (pattern, at, want) in [
+            ("a.test", 0, Ok(())),
+            ("a.test", 1, Err(0)),
+            ("b.test", 1, Ok(())),
+            ("*.test", 2, Ok(())),
+            ("*.test", 0, Err(2)),
+            ("*", 3, Ok(())),
+            ("*", 0, Err(3)),
+        ] {
+            assert_eq!(table.insert(HostPattern::parse(pattern).unwrap(), at), want, "{pattern}");
+        }
+        let found = ["a.test", "b.test", "c.test", "other"].map(|host| table.find(host));
+        assert_eq!(found, [Some(0), Some(1), Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn an_authority_is_a_name_or_an_address_and_perhaps_a_port() {
+        let read = |text: &str| parse_authority(text).map(|a| (a.host.to_string(), a.port));
+        for (text, host, port) in [
+            ("a.example", "a.example", None),
+            ("A_b-1.Example.:", "A_b-1.Example.", None),
+            ("a:0", "a", Some(0)),
+            ("a:65535", "a", Some(65_535)),
+            ("a:00080", "a", Some(80)),
+            ("[::1]", "[::1]", None),
+            ("[::1]:", "[::1]", None),
+            ("[2001:db8::1]:8080", "[2001:db8::1]", Some(8080)),
+        ] {
+            assert_eq!(read(text), Some((host.to_string(), port)), "{text}");
+        }
+        for bad in [
+            "",
+            ":",
+            ":80",
+            "a:65536",
+            "a:000080",
+            "a:+1",
+            "a:1:2",
+            "a b",
+            "a@b",
+            "a/b",
+            "\u{e4}",
+            "a\u{e4}",
+            "a:\u{e4}",
+            "[::1",
+            "[::1]80",
+            "[::1]x80",
+            "[::1]\u{e4}",
+            "[::1]\u{20ac}80",
+            "[a]",
+            "[]",
+            "]",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        assert!(read(&"a".repeat(253)).is_some() && read(&"a".repeat(254)).is_none());
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! Values only: validated, immutable, without a clock, a file or a socket behind them. `config`
 //! makes them, all other rooms read them.
 
+pub mod acme;
+pub mod aws_hosts;
 pub mod behavior;
 pub mod cache_policy;
 pub mod certificate;
 pub mod compat;
 pub mod events;
+pub mod field_encryption;
 pub mod fleet;
 pub mod functions;
 pub mod geo;
@@ -19,6 +22,7 @@ pub mod names;
 pub mod origin;
 pub mod origin_names;
 pub mod pattern;
+pub mod process;
 pub mod rate_limit;
 pub mod region;
 pub mod response_policy;

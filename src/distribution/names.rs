@@ -151,7 +151,7 @@ impl FieldNames {
     /// Says whether a field is chosen: named in full, or by a pattern that may take it in.
     pub fn contains<'n>(&self, name: impl Into<Name<'n>>) -> bool {
         let name = name.into();
-        self.names(name) || self.takes_in(name.spelled())
+        self.names(name) || (self.has_patterns() && self.takes_in(name.spelled()))
     }
 
     /// Says whether a pattern, and no plain name, takes a field in. The name may have any case.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -30,6 +31,9 @@ pub struct Origin {
     pub shield: Option<String>,
     /// The bucket that it is, by the name that events have for it; `None`: what its address says.
     pub bucket: Option<String>,
+    /// The same origin in clear text, asked in its place for viewers who came without TLS
+    /// (CloudFront's OriginProtocolPolicy `match-viewer`). It has pools of its own.
+    pub clear: Option<Arc<Self>>,
 }
 
 /// How requests to an S3-like origin are signed.
@@ -99,7 +103,42 @@ pub struct HttpOrigin {
     pub tls: Option<OriginTls>,
     pub host_rule: HostRule,
     pub version: HttpVersion,
+    pub family: Family,
     pub reach: Reach,
+}
+
+/// Which addresses of an origin's name are used (CloudFront's IpAddressType).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+    /// Both, whichever connects first.
+    #[default]
+    Both,
+}
+
+impl Family {
+    /// Each with CloudFront's word for it.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("ipv4", Self::Ipv4), ("ipv6", Self::Ipv6), ("dualstack", Self::Both)];
+
+    /// CloudFront's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Both => "dualstack",
+        }
+    }
+
+    /// Says whether an address is one of these.
+    pub const fn takes(self, address: IpAddr) -> bool {
+        match self {
+            Self::Ipv4 => address.is_ipv4(),
+            Self::Ipv6 => address.is_ipv6(),
+            Self::Both => true,
+        }
+    }
 }
 
 /// Which addresses a connection may go to, looked at once the name is resolved.
@@ -139,13 +178,23 @@ pub enum HttpVersion {
 }
 
 impl HttpOrigin {
+    /// The Host of a request that has none left: the origin's own.
+    pub fn own_host(&self) -> String {
+        let default = if self.tls.is_some() { 443 } else { 80 };
+        match &self.host_rule {
+            HostRule::Fixed(name) | HostRule::Named(name) => name.clone(),
+            HostRule::Origin | HostRule::Viewer if self.port == default => self.host.clone(),
+            HostRule::Origin | HostRule::Viewer => format!("{}:{}", self.host, self.port),
+        }
+    }
+
     /// Says whether a connection made for the one may carry requests for the other: both are
     /// reached at one address, and prove their name in the same way. What is sent over it may
     /// differ.
     pub fn connects_like(&self, other: &Self) -> bool {
         // Without `..`: a new field does not compile until its part in a connection is decided. The
         // Host that is sent chooses among the connections of one pool.
-        let Self { host, port, tls, host_rule: _, version, reach } = self;
+        let Self { host, port, tls, host_rule: _, version, family, reach } = self;
         let is_same_tls = match (tls, &other.tls) {
             (None, None) => true,
             (Some(one), Some(two)) => one.proves_like(two),
@@ -154,6 +203,7 @@ impl HttpOrigin {
         *host == other.host
             && *port == other.port
             && *version == other.version
+            && *family == other.family
             && *reach == other.reach
             && is_same_tls
     }
@@ -167,6 +217,8 @@ pub enum HostRule {
     /// The viewer's, always.
     Viewer,
     Fixed(String),
+    /// As `Origin`, its own name being this one: it is found elsewhere (`[origin_names]`).
+    Named(String),
 }
 
 /// How an origin proves its name. There is no setting that skips the proof.
@@ -183,6 +235,17 @@ pub struct OriginTls {
 }
 
 impl OriginTls {
+    /// The system's roots, and nothing of its own.
+    pub const fn usual() -> Self {
+        Self {
+            roots: Roots::System,
+            server_name: None,
+            identity: None,
+            min: TlsVersion::V1_2,
+            more_names: Vec::new(),
+        }
+    }
+
     /// Says whether two of them come to the same proof.
     pub fn proves_like(&self, other: &Self) -> bool {
         let Self { roots, server_name, more_names, identity, min } = self;
@@ -231,6 +294,9 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Until the head has come, and between two pieces of the body.
     pub response: Duration,
+    /// From the request's being sent until the whole answer has come, retries included; no less
+    /// than `response` (CloudFront's ResponseCompletionTimeout). None: no bound.
+    pub complete: Option<Duration>,
     /// How long an idle connection is kept; an origin that says `Keep-Alive: timeout=N` may shorten
     /// it.
     pub idle: Duration,
@@ -246,6 +312,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(10),
             response: Duration::from_secs(30),
+            complete: None,
             idle: Self::IDLE,
         }
     }
@@ -312,6 +379,7 @@ mod tests {
             tls: Some(tls),
             host_rule: HostRule::Origin,
             version: HttpVersion::Http1,
+            family: Family::Both,
             reach: Reach::Anywhere,
         }
     }
@@ -358,6 +426,7 @@ mod tests {
         assert!(!with(&|other| other.host = "p.test".into()));
         assert!(!with(&|other| other.port = 444));
         assert!(!with(&|other| other.version = HttpVersion::Http2));
+        assert!(!with(&|other| other.family = Family::Ipv4));
         assert!(!with(&|other| other.tls = None));
         let admin = "127.0.0.1:9080".parse().unwrap();
         assert!(!with(&|other| other.reach = Reach::Guarded { admin }));

@@ -3,6 +3,8 @@
 
 use http::header::{self, HeaderName, HeaderValue};
 
+use crate::base::share::Share;
+
 /// A field that is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetField {
@@ -78,9 +80,9 @@ pub struct ResponsePolicy {
     pub remove: Vec<HeaderName>,
     pub set: Vec<SetField>,
     pub cors: Option<Cors>,
-    /// Percent of answers that carry Server-Timing; a viewer's `Pragma: server-timing` always gets
+    /// The answers that carry Server-Timing; a viewer's `Pragma: server-timing` always gets
     /// it.
-    pub server_timing: Option<u8>,
+    pub server_timing: Option<Share>,
 }
 
 /// The names of CloudFront's managed ones.

@@ -1,9 +1,11 @@
 //! One loaded configuration, whole: what `config` made and all other rooms read.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::acme::Acme;
 use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
 use super::compat::Compat;
@@ -16,6 +18,7 @@ use super::limits::Limits;
 use super::logs::{CloudFrontLogs, LogSettings};
 use super::origin::{Origin, OriginGroup};
 use super::origin_names::OriginNames;
+use super::process::Process;
 use super::region::{Region, TrustedEdge};
 use super::staging::Staging;
 use super::stores::StoreSpec;
@@ -34,6 +37,8 @@ pub struct Site {
     pub data: PathBuf,
     pub store: StoreSettings,
     pub certificates: Vec<Arc<Certificate>>,
+    /// Certificates that are ordered of a CA; what serves for them is among `certificates`.
+    pub acme: Vec<Arc<Acme>>,
     pub tls_policy: TlsPolicy,
     pub region: Option<Region>,
     /// A tier on Redis, Valkey or memcached.
@@ -46,6 +51,8 @@ pub struct Site {
     pub limits: Limits,
     pub log: LogSettings,
     pub more_logs: CloudFrontLogs,
+    /// Trust stores that the files name, each with how many authorities it has.
+    pub trust_stores: BTreeMap<String, usize>,
     /// Spans of requests, for a collector.
     pub traces: Option<Traces>,
     pub observes: Observes,
@@ -75,8 +82,12 @@ pub struct Site {
     pub behaviors: usize,
     /// Distributions may be made and changed by CloudFront's API.
     pub api: Option<Api>,
+    /// Stages whose cache API Gateway's calls may empty.
+    pub rest_apis: Vec<RestApi>,
     /// How finely requests are counted.
     pub metrics_by: MetricsBy,
+    /// What is given up at start.
+    pub process: Process,
 }
 
 /// What holds for distributions that come by CloudFront's API.
@@ -104,6 +115,8 @@ pub enum ApiCertificates {
     Named,
     /// Any; viewers are shown what there is for their host.
     Any,
+    /// Any; for hosts that no certificate stands for one is made under a local CA.
+    Made,
 }
 
 /// What the counters of requests tell apart.
@@ -176,7 +189,16 @@ pub enum Http3 {
     /// Viewers are told of it under this port, or under the one that they came to.
     On {
         told_port: Option<u16>,
+        gso: Gso,
     },
+}
+
+/// Whether the kernel is given several datagrams of QUIC in one call, where it takes them so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gso {
+    On,
+    /// For network cards, or their drivers, that say they can and lose what they are given.
+    Off,
 }
 
 impl Http3 {
@@ -184,6 +206,24 @@ impl Http3 {
     pub const fn is_on(self) -> bool {
         matches!(self, Self::On { .. })
     }
+
+    /// How datagrams are sent.
+    pub const fn gso(self) -> Gso {
+        match self {
+            Self::On { gso, .. } => gso,
+            Self::Off => Gso::On,
+        }
+    }
+}
+
+/// A stage of an API at API Gateway, and what its cache is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestApi {
+    pub id: String,
+    pub stage: String,
+    pub distribution: String,
+    /// What of the distribution is the stage's: an item of an invalidation.
+    pub path: String,
 }
 
 /// The admin listener: its address, and what it wants of a caller.
@@ -198,6 +238,7 @@ pub struct Admin {
     /// The account that ARNs name.
     pub account: String,
     pub unsigned: Unsigned,
+    pub dashboard: Dashboard,
 }
 
 /// A key that calls of CloudFront's API are signed with.
@@ -213,7 +254,8 @@ pub const INVALIDATION_ACTIONS: [&str; 3] =
     ["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation", "cloudfront:ListInvalidations"];
 
 impl AccessKey {
-    /// Says whether it may make a call of a service, `cloudfront` or `cloudfront-keyvaluestore`.
+    /// Says whether it may make a call of a service: `cloudfront`, `cloudfront-keyvaluestore`,
+    /// `apigateway` (calls are named by their method) or `execute-api`.
     pub fn allows(&self, service: &str, action: &str) -> bool {
         self.allow.iter().filter_map(|known| known.split_once(':')).any(|(of, what)| {
             let is_named = match what.strip_suffix('*') {
@@ -231,6 +273,13 @@ pub enum Unsigned {
     Refused,
     /// `aws --no-sign-request` works; for machines that only their operator reaches.
     Allowed,
+}
+
+/// Whether browsers are shown what the edge does, and may log in for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dashboard {
+    On,
+    Off,
 }
 
 /// What the admin listener speaks.
@@ -287,7 +336,7 @@ pub enum TlsPolicy {
 }
 
 /// What is served under some host names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Distribution {
     pub id: String,
     /// What the operator calls it; CloudFront's `Comment`.
@@ -317,21 +366,27 @@ pub struct Distribution {
     pub compat: Compat,
 }
 
-/// Which versions of HTTP viewers of a distribution may use; HTTP/1.1 and HTTP/2 are always among
-/// them.
+/// Which versions of HTTP viewers of a distribution may use; HTTP/1.1 is always among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HttpVersions {
     /// All that the listener speaks.
     #[default]
     Spoken,
+    Http1,
     Http2,
+    Http3,
     Http2And3,
 }
 
 impl HttpVersions {
+    /// Says whether HTTP/2 is among them.
+    pub const fn has_http2(self) -> bool {
+        matches!(self, Self::Spoken | Self::Http2 | Self::Http2And3)
+    }
+
     /// Says whether HTTP/3 is among them, where the listener speaks it.
     pub const fn has_http3(self) -> bool {
-        matches!(self, Self::Spoken | Self::Http2And3)
+        matches!(self, Self::Spoken | Self::Http3 | Self::Http2And3)
     }
 }
 

@@ -1,6 +1,8 @@
 //! A distribution that is tried out on some of another's viewers (CloudFront's continuous
 //! deployment).
 
+use crate::base::share::Share;
+
 /// How a primary distribution shares its viewers with a staging one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Staging {
@@ -19,7 +21,7 @@ pub enum Chosen {
         value: String,
     },
     ByWeight {
-        percent: u8,
+        share: Share,
         sticky: Option<Sticky>,
     },
     /// All viewers: it was promoted.

@@ -1,7 +1,8 @@
 //! Pure: documents as values, which of them there are, and which version of one a caller may
 //! change.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -20,13 +21,24 @@ pub enum Kind {
     OriginAccessIdentity,
     PublicKey,
     KeyGroup,
+    /// Which fields of forms are encrypted for whom.
+    FieldEncryptionProfile,
+    /// Which of these profiles forms go by.
+    FieldEncryption,
+    ContinuousDeploymentPolicy,
     /// A CloudFront Function, by its name (`documents/function.rs`).
     Function,
+    /// What a distribution is watched for, by its id.
+    MonitoringSubscription,
+    /// A real-time log configuration, by its name.
+    RealtimeLogConfig,
+    /// Authorities that viewers' certificates are held to.
+    TrustStore,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Distribution,
         Self::CachePolicy,
         Self::OriginRequestPolicy,
@@ -35,7 +47,13 @@ impl Kind {
         Self::OriginAccessIdentity,
         Self::PublicKey,
         Self::KeyGroup,
+        Self::FieldEncryptionProfile,
+        Self::FieldEncryption,
+        Self::ContinuousDeploymentPolicy,
         Self::Function,
+        Self::MonitoringSubscription,
+        Self::RealtimeLogConfig,
+        Self::TrustStore,
     ];
 
     /// The name of its folder, and its word in messages and ARNs.
@@ -49,7 +67,13 @@ impl Kind {
             Self::OriginAccessIdentity => "origin-access-identity",
             Self::PublicKey => "public-key",
             Self::KeyGroup => "key-group",
+            Self::FieldEncryptionProfile => "field-level-encryption-profile",
+            Self::FieldEncryption => "field-level-encryption",
+            Self::ContinuousDeploymentPolicy => "continuous-deployment-policy",
             Self::Function => "function",
+            Self::MonitoringSubscription => "monitoring-subscription",
+            Self::RealtimeLogConfig => "realtime-log-config",
+            Self::TrustStore => "trust-store",
         }
     }
 }
@@ -74,6 +98,19 @@ pub struct Document {
 }
 
 impl Document {
+    /// One that is made now, without tags and without a name that it is reached by.
+    pub fn new(id: impl Into<String>, config: Value, now: u64) -> Self {
+        Self {
+            id: id.into(),
+            revision: 1,
+            created: now,
+            modified: now,
+            domain: String::new(),
+            tags: BTreeMap::new(),
+            config,
+        }
+    }
+
     /// The version of it that callers name: thirteen letters and digits, another one after each
     /// change.
     pub fn etag(&self) -> String {
@@ -138,10 +175,10 @@ pub fn match_version(etag: &str, if_match: Option<&str>) -> Result<(), Mismatch>
     }
 }
 
-/// All documents. Copies share what did not change.
+/// All documents. A copy shares them until one of the two changes, and then what did not change.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Documents {
-    all: BTreeMap<(Kind, String), Arc<Document>>,
+    all: Arc<BTreeMap<(Kind, String), Arc<Document>>>,
 }
 
 impl Documents {
@@ -152,7 +189,8 @@ impl Documents {
 
     /// All of a kind, by their ids.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Document>> {
-        self.all.iter().filter(move |((known, _), _)| *known == kind).map(|(_, one)| one)
+        let from = self.all.range((kind, String::new())..);
+        from.take_while(move |((known, _), _)| *known == kind).map(|(_, one)| one)
     }
 
     /// How many there are of a kind.
@@ -164,14 +202,46 @@ impl Documents {
         self.all.is_empty()
     }
 
+    /// Those that only one of the two has, or that are not the same in both.
+    pub fn differences<'d>(&'d self, other: &'d Self) -> BTreeSet<(Kind, &'d str)> {
+        let mut found = BTreeSet::new();
+        if Arc::ptr_eq(&self.all, &other.all) {
+            return found;
+        }
+        // Both are in one order: a walk along the two, and no look for each.
+        let (mut ours, mut theirs) = (self.all.iter().peekable(), other.all.iter().peekable());
+        loop {
+            let order = match (ours.peek(), theirs.peek()) {
+                (Some((name, _)), Some((other, _))) => name.cmp(other),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return found,
+            };
+            let one = if order.is_gt() { None } else { ours.next() };
+            let another = if order.is_lt() { None } else { theirs.next() };
+            let is_same = match (one, another) {
+                (Some((_, one)), Some((_, another))) => {
+                    Arc::ptr_eq(one, another) || **one == **another
+                }
+                _ => false,
+            };
+            if !is_same && let Some(((kind, id), _)) = one.or(another) {
+                found.insert((*kind, id.as_str()));
+            }
+        }
+    }
+
     /// Takes one in, in the place of the one of the same id.
     pub fn put(&mut self, kind: Kind, document: Document) {
-        self.all.insert((kind, document.id.clone()), Arc::new(document));
+        Arc::make_mut(&mut self.all).insert((kind, document.id.clone()), Arc::new(document));
     }
 
     /// Takes one out.
     pub fn remove(&mut self, kind: Kind, id: &str) {
-        self.all.remove(&(kind, id.to_string()));
+        let name = (kind, id.to_string());
+        if self.all.contains_key(&name) {
+            Arc::make_mut(&mut self.all).remove(&name);
+        }
     }
 }
 
@@ -181,15 +251,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn document(revision: u64) -> Document {
-        Document {
-            id: "E1".into(),
-            revision,
-            created: 1,
-            modified: 1,
-            domain: String::new(),
-            tags: BTreeMap::new(),
-            config: serde_json::json!({ "a": { "b": "c" } }),
-        }
+        let config = serde_json::json!({ "a": { "b": "c" } });
+        Document { revision, ..Document::new("E1", config, 1) }
     }
 
     #[test]
@@ -227,7 +290,70 @@ mod tests {
         assert!(all.get(Kind::Distribution, "E1").is_none() && !before.is_empty());
     }
 
+    #[test]
+    fn what_differs_is_named_by_both_sides() {
+        let mut all = Documents::default();
+        for kind in [Kind::Distribution, Kind::KeyGroup, Kind::CachePolicy] {
+            all.put(kind, document(1));
+        }
+        let mut other = all.clone();
+        assert!(all.differences(&other).is_empty());
+        // The same words are the same document.
+        other.put(Kind::Distribution, document(1));
+        assert!(all.differences(&other).is_empty());
+        other.put(Kind::Distribution, document(2));
+        other.remove(Kind::KeyGroup, "E1");
+        other.put(Kind::PublicKey, document(1));
+        let kinds = [Kind::Distribution, Kind::PublicKey, Kind::KeyGroup];
+        let want: BTreeSet<(Kind, &str)> = kinds.map(|kind| (kind, "E1")).into();
+        assert_eq!(all.differences(&other), want);
+        assert_eq!(other.differences(&all), want);
+    }
+
+    #[test]
+    fn a_copy_shares_the_list_until_one_of_the_two_changes() {
+        let mut all = Documents::default();
+        all.put(Kind::Distribution, document(1));
+        let mut copy = all.clone();
+        copy.remove(Kind::KeyGroup, "E1");
+        assert!(Arc::ptr_eq(&all.all, &copy.all), "nothing was there to be removed");
+        copy.put(Kind::KeyGroup, document(1));
+        assert!(!Arc::ptr_eq(&all.all, &copy.all));
+        let of = |all: &Documents| all.get(Kind::Distribution, "E1").cloned().unwrap();
+        assert!(Arc::ptr_eq(&of(&all), &of(&copy)));
+    }
+
+    // A few ids of a few kinds, each in one of two revisions.
+    fn some() -> impl Strategy<Value = Documents> {
+        let one = (0usize..4, 0usize..3, 1u64..3);
+        prop::collection::vec(one, 0..12).prop_map(|all| {
+            let mut documents = Documents::default();
+            for (kind, at, revision) in all {
+                let id = ["A", "B", "C"][at].to_string();
+                documents.put(Kind::ALL[kind], Document { id, ..document(revision) });
+            }
+            documents
+        })
+    }
+
     proptest! {
+        #[test]
+        fn a_walk_finds_what_looks_find(one in some(), other in some()) {
+            let mut want = BTreeSet::new();
+            for kind in Kind::ALL {
+                for id in ["A", "B", "C"] {
+                    if one.get(kind, id) != other.get(kind, id) {
+                        want.insert((kind, id));
+                    }
+                }
+                let listed = one.of(kind).map(|document| document.id.as_str());
+                let there: Vec<&str> =
+                    ["A", "B", "C"].into_iter().filter(|id| one.get(kind, id).is_some()).collect();
+                prop_assert_eq!(listed.collect::<Vec<_>>(), there);
+            }
+            prop_assert_eq!(one.differences(&other), want);
+        }
+
         #[test]
         fn no_two_versions_have_one_etag(a in 1u64..100_000, b in 1u64..100_000) {
             prop_assert_eq!(document(a).etag() == document(b).etag(), a == b);

@@ -218,15 +218,8 @@ mod tests {
     }
 
     fn document(revision: u64) -> Document {
-        Document {
-            id: "E1".into(),
-            revision,
-            created: 1,
-            modified: revision,
-            domain: String::new(),
-            tags: BTreeMap::new(),
-            config: serde_json::json!({ "Comment": format!("revision {revision}") }),
-        }
+        let config = serde_json::json!({ "Comment": format!("revision {revision}") });
+        Document { revision, modified: revision, ..Document::new("E1", config, 1) }
     }
 
     fn revision(disk: &Disk) -> Option<u64> {

@@ -1,15 +1,15 @@
 //! What edges say to the sequencer of this process over the admin listener, and what they are told.
 
 use super::here::Here;
-use super::protocol::{Payload, Refusal};
+use super::protocol::{Change, Payload, Refusal};
 use super::sequence::{CallError, Sequence};
 use super::wire::{self, Call, Reply};
 
-/// Takes one call of an edge, by the name that its token proved: the status and the body of the
-/// answer. A refused call is counted by name and has changed nothing; whatever the status is, up to
-/// 499, the body is a `Reply`.
-pub async fn take(here: &Here, edge: &str, octets: &[u8]) -> (u16, Vec<u8>) {
-    let told = match read(here, edge, octets) {
+/// Takes one call of an edge, by the name that its token proved and with the length of its leases,
+/// where it says that: the status and the body of the answer. A refused call is counted by name and
+/// has changed nothing; whatever the status is, up to 499, the body is a `Reply`.
+pub async fn take(here: &Here, edge: &str, lease: Option<&[u8]>, octets: &[u8]) -> (u16, Vec<u8>) {
+    let told = match read(here, (edge, lease), octets) {
         Ok(call) => here.call(call).await,
         Err(refusal) => Err(CallError::Refused(refusal)),
     };
@@ -28,7 +28,7 @@ pub fn refuse(here: &Here, refusal: Refusal) -> (u16, Vec<u8>) {
     written(here, status_of(refusal), &Reply::Refused(refusal))
 }
 
-fn read(here: &Here, edge: &str, octets: &[u8]) -> Result<Call, Refusal> {
+fn read(here: &Here, (edge, lease): (&str, Option<&[u8]>), octets: &[u8]) -> Result<Call, Refusal> {
     let call = wire::decode(here.fleet(), octets)?;
     // A member is named as its edge is: no edge can renew for another, or have it leave.
     let speaks_as = match &call {
@@ -37,7 +37,24 @@ fn read(here: &Here, edge: &str, octets: &[u8]) -> Result<Call, Refusal> {
         _ => None,
     };
     let is_foreign = speaks_as.is_some_and(|member| member.name.as_str() != edge);
-    if is_foreign { Err(Refusal::ForeignMember) } else { Ok(call) }
+    if is_foreign {
+        return Err(Refusal::ForeignMember);
+    }
+    // Whoever waits for a member waits for the length of a lease. What is invalidated is heard and
+    // told all the same: a member that prefers availability uses its store without a lease.
+    if counts_on_leases(&call) && !here.has_lease(lease) {
+        return Err(Refusal::OtherLease);
+    }
+    Ok(call)
+}
+
+const fn counts_on_leases(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Renew(_)
+            | Call::Roster { .. }
+            | Call::Append { payload: Payload::Member { change: Change::Join, .. }, .. }
+    )
 }
 
 fn written(here: &Here, status: u16, reply: &Reply) -> (u16, Vec<u8>) {
@@ -51,7 +68,7 @@ const fn status_of(refusal: Refusal) -> u16 {
         | Refusal::TooLarge
         | Refusal::OlderVersion
         | Refusal::NewerVersion => 400,
-        Refusal::ForeignFleet | Refusal::ForeignMember => 403,
+        Refusal::ForeignFleet | Refusal::ForeignMember | Refusal::OtherLease => 403,
         Refusal::OtherEpoch
         | Refusal::NotListed
         | Refusal::Superseded
@@ -59,17 +76,19 @@ const fn status_of(refusal: Refusal) -> u16 {
         | Refusal::OutOfOrder
         | Refusal::Trimmed
         | Refusal::UnknownPlace
-        | Refusal::Full => 409,
+        | Refusal::Full
+        | Refusal::Overtaken => 409,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::journal::Journal;
-    use super::super::protocol::{Change, Epoch, MemberId, Name, Place};
+    use super::super::protocol::{Epoch, FleetNumber, Kept, KeptEntry, MemberId, Name, Place};
     use super::super::sequencer::Renew;
     use super::super::wire::{MESSAGE_MAX, READ_MAX};
     use super::*;
+    use crate::cache::invalidations::{Matcher, Severity};
     use crate::clock::Clock;
     use crate::distribution::fleet::Prefer;
     use crate::invalidation::chain::{Incarnation, RecordId};
@@ -112,7 +131,7 @@ mod tests {
             for payload in [joins, ticket] {
                 let call = Call::Append { epoch, id: RecordId::random(), payload };
                 append = wire::encode(&fleet, &call).unwrap();
-                assert_eq!(take(&here, "e1", &append).await.0, 200);
+                assert_eq!(take(&here, "e1", None, &append).await.0, 200);
             }
             let head = here.head().1;
             let stage = Self { here, disk, member, epoch, head, append };
@@ -130,7 +149,15 @@ mod tests {
         }
 
         async fn say(&self, call: Call) -> (u16, Result<Reply, Refusal>) {
-            let (status, body) = take(&self.here, "e1", &self.octets(&call)).await;
+            self.say_with(None, call).await
+        }
+
+        async fn say_with(
+            &self,
+            lease: Option<&[u8]>,
+            call: Call,
+        ) -> (u16, Result<Reply, Refusal>) {
+            let (status, body) = take(&self.here, "e1", lease, &self.octets(&call)).await;
             (status, wire::decode_reply(self.here.fleet(), &body))
         }
 
@@ -170,6 +197,11 @@ mod tests {
             let ticket = Payload::TicketKeys { wrapped: "k".into() };
             let long = Payload::TicketKeys { wrapped: "k".repeat(wire::TEXT_MAX + 1) };
             let put = |epoch, payload| call(Call::Append { epoch, id, payload });
+            let document = |after: u64, octets: usize| {
+                let (name, content) = ("document/distribution/E1".into(), Some("c".repeat(octets)));
+                let entries = vec![KeptEntry { name, content }];
+                Payload::Document(Kept { after: FleetNumber(after), entries })
+            };
             vec![
                 (b"{".to_vec(), 400, Refusal::Malformed),
                 (with("\"most\"", "\"more\""), 400, Refusal::Malformed),
@@ -184,6 +216,8 @@ mod tests {
                 (put(self.epoch, leave), 403, Refusal::ForeignMember),
                 (call(self.renewal(&fresh, self.head)), 409, Refusal::Superseded),
                 (put(other, ticket), 409, Refusal::OtherEpoch),
+                (put(self.epoch, document(0, wire::KEPT_OCTETS)), 400, Refusal::TooLarge),
+                (put(self.epoch, document(1, 9)), 409, Refusal::Overtaken),
                 (call(Call::Fence { old: other }), 409, Refusal::OtherEpoch),
                 (call(Call::Trim { epoch: other, upto: 2 }), 409, Refusal::OtherEpoch),
                 (read_from(elsewhere), 409, Refusal::UnknownPlace),
@@ -201,7 +235,7 @@ mod tests {
                 all.iter().find(|(name, _)| *name == refusal.name()).map_or(0, |(_, count)| *count)
             };
             let count = counted(stage.counted());
-            let (told, body) = take(&stage.here, "e1", &octets).await;
+            let (told, body) = take(&stage.here, "e1", None, &octets).await;
             let reply = wire::decode_reply(stage.here.fleet(), &body);
             assert_eq!((told, reply), (status, Ok(Reply::Refused(refusal))));
             assert_eq!(counted(stage.counted()), count + 1, "{refusal:?}");
@@ -212,10 +246,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_member_with_another_lease_is_heard_and_hears_but_is_not_waited_for() {
+        let stage = Stage::new().await;
+        let (own, other) = (Some(&b"10000"[..]), Some(&b"2001"[..]));
+        let joins = Payload::Member {
+            change: Change::Join,
+            member: stage.member.clone(),
+            prefer: Prefer::Availability,
+            program: None,
+        };
+        let invalidation = Payload::Invalidation {
+            name: "i".into(),
+            distribution: "E".into(),
+            matchers: vec![Matcher::Prefix("/".into())],
+            severity: Severity::Hard,
+        };
+        let append = |payload| Call::Append { epoch: stage.epoch, id: RecordId::random(), payload };
+        let renewal = stage.renewal(&stage.member, stage.head);
+        let roster = Call::Roster { id: RecordId::NONE, wait: 0 };
+        for call in [renewal.clone(), roster, append(joins)] {
+            let refused = (403, Ok(Reply::Refused(Refusal::OtherLease)));
+            assert_eq!(stage.say_with(other, call).await, refused);
+        }
+        let told = stage.say_with(other, append(invalidation)).await;
+        assert!(matches!(told, (200, Ok(Reply::Appended(_)))), "{told:?}");
+        let read = Call::Read { from: stage.head, most: 1, wait: 0 };
+        let heard = stage.say_with(other, read).await;
+        assert!(matches!(&heard, (200, Ok(Reply::Records(all))) if all.len() == 1), "{heard:?}");
+        assert_eq!(stage.say_with(own, renewal).await.0, 200);
+    }
+
+    #[tokio::test]
     async fn what_is_said_again_or_late_changes_nothing() {
         let stage = Stage::new().await;
         let before = stage.state().await;
-        let (status, body) = take(&stage.here, "e1", &stage.append).await;
+        let (status, body) = take(&stage.here, "e1", None, &stage.append).await;
         let reply = wire::decode_reply(stage.here.fleet(), &body);
         assert_eq!((status, reply), (200, Ok(Reply::Appended(stage.head))));
         // A renewal from before, and one that names a place which is not there.

@@ -1,6 +1,6 @@
 //! What a member does all day: it keeps its lease, reads the fleet's log, appends what was
-//! published here, and sees to the fleet's ticket keys. Four loops, none of which waits for
-//! another.
+//! published here, sees to the fleet's ticket keys, and knows what all members keep alike. Five
+//! loops, none of which waits for another.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,7 +38,13 @@ const UNFOLLOWED: Duration = Duration::from_secs(1);
 impl Node {
     /// Follows the fleet's log for as long as the process lives.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.keep_lease(), self.read(), self.send(), self.keep_ticket_keys());
+        tokio::join!(
+            self.keep_lease(),
+            self.read(),
+            self.send(),
+            self.keep_ticket_keys(),
+            self.keep_learning()
+        );
     }
 
     async fn keep_lease(&self) {
@@ -75,7 +81,7 @@ impl Node {
 
     // One renewal, and what follows from its answer.
     async fn renew(&self) -> Result<Next, CallError> {
-        if self.has_left.load(Ordering::Relaxed) {
+        if self.is_replaced() {
             return Ok(Next::Rest);
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -88,6 +94,9 @@ impl Node {
                 if !self.superseded() {
                     // Two that live would else do nothing but join, and fill the log with it.
                     sleep(self.interval()).await;
+                }
+                if self.is_replaced() {
+                    return Ok(Next::Rest);
                 }
                 self.join(self.epoch_there().await?).await?;
                 return Ok(Next::AtOnce);
@@ -116,6 +125,10 @@ impl Node {
         if answer.epoch != before {
             tracing::warn!(fleet = self.context.fleet.as_str(), "the fleet's log has a new epoch");
             self.sent.lock().clear();
+            let applied = self.member.lock().applied().number;
+            let common = (step != Step::Forget).then_some(applied);
+            self.ledger.lock().begin_epoch(common);
+            self.unlearnt.notify_one();
             self.position.send_modify(|count| *count += 1);
             self.outbox.notify_one();
         }
@@ -145,6 +158,9 @@ impl Node {
             number = head.number.0,
             "the fleet's log is followed from here on; everything stored before is invalidated"
         );
+        // What all members keep alike goes before: from the place on the log tells only its changes.
+        self.learn_first().await?;
+        self.unlearnt.notify_one();
         self.forget(head).await.map_err(|error| CallError::Failed(error.to_string()))
     }
 
@@ -165,14 +181,15 @@ impl Node {
 
     // True for the first time: an earlier life of this member is listed, and need not be alive.
     fn superseded(&self) -> bool {
-        let is_first = self.tally.superseded.fetch_add(1, Ordering::Relaxed) == 0;
-        if !is_first {
+        let before = self.tally.superseded.fetch_add(1, Ordering::Relaxed);
+        // Both go on for as long as nobody looks: less and less often, or the log has nothing else.
+        if before.is_power_of_two() {
             tracing::error!(
                 member = self.context.id.name.as_str(),
                 "another process is a member by this name; give each edge its own [fleet] member"
             );
         }
-        is_first
+        before == 0
     }
 
     async fn read(&self) {
@@ -362,13 +379,21 @@ impl Node {
     async fn append_ticket_key(&self, shared: &SharedTickets) -> Result<(), CallError> {
         let wrapped =
             shared.fresh().ok_or_else(|| CallError::Failed("there is no randomness".into()))?;
-        let epoch = self.member.lock().epoch();
-        let call = Call::Append {
-            epoch,
-            id: RecordId::random(),
-            payload: Payload::TicketKeys { wrapped },
+        self.append(Payload::TicketKeys { wrapped }).await
+    }
+
+    /// Tells all members something of an ordered certificate, this one too; says whether the log
+    /// has it.
+    pub async fn tell_issuing(&self, octets: &[u8]) -> bool {
+        let Some(wrapped) = self.issuing().and_then(|shared| shared.wrap(octets)) else {
+            return false;
         };
-        match self.call(call).await {
+        self.append(Payload::Issuing { wrapped }).await.is_ok()
+    }
+
+    async fn append(&self, payload: Payload) -> Result<(), CallError> {
+        let epoch = self.member.lock().epoch();
+        match self.call(Call::Append { epoch, id: RecordId::random(), payload }).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 if error == CallError::Refused(Refusal::OtherEpoch) {
@@ -382,27 +407,40 @@ impl Node {
     // A call, with what its outcome says of the sequencer.
     pub(super) async fn call(&self, call: Call) -> Result<Reply, CallError> {
         let answer = self.context.sequence.call(call).await;
-        if !matches!(answer, Err(CallError::Failed(_))) {
+        if matches!(answer, Err(CallError::Failed(_))) {
+            return answer;
+        }
+        let is_over = {
             let mut reach = self.reach.lock();
             reach.heard_at = Some(self.context.clock.now());
-            reach.failure = None;
-            drop(reach);
-            if self.is_failing.swap(false, Ordering::Relaxed) {
-                tracing::info!("the fleet's sequencer answers again");
+            let is_over = match &answer {
+                Ok(Reply::Renewed(_)) => true,
+                Err(CallError::Refused(refusal)) if refusal.lasts() => false,
+                _ => !reach.is_refused,
+            };
+            if is_over {
+                (reach.failure, reach.is_refused) = (None, false);
             }
+            is_over
+        };
+        if is_over && self.is_failing.swap(false, Ordering::Relaxed) {
+            tracing::info!("the fleet's sequencer answers again");
         }
         answer
     }
 
-    fn failed(&self, why: &CallError) {
+    pub(super) fn failed(&self, why: &CallError) {
         self.tally.failures.fetch_add(1, Ordering::Relaxed);
+        let is_refused = matches!(why, CallError::Refused(refusal) if refusal.lasts());
         let why = match why {
             CallError::Failed(why) => why.clone(),
-            CallError::Refused(refusal) => format!("refused: {refusal:?}"),
+            CallError::Refused(refusal) => format!("it refuses: {}", refusal.said()),
         };
-        self.reach.lock().failure = Some(why.clone());
-        // Once, until it is over.
-        if !self.is_failing.swap(true, Ordering::Relaxed) {
+        let mut reach = self.reach.lock();
+        (reach.failure, reach.is_refused) = (Some(why.clone()), is_refused);
+        drop(reach);
+        // Once, until it is over. A member whose place another process takes has nothing to follow.
+        if !self.is_failing.swap(true, Ordering::Relaxed) && !self.is_replaced() {
             tracing::warn!(why, "the fleet's sequencer is not followed at the moment");
         }
     }
@@ -437,22 +475,15 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::super::here::Here;
-    use super::super::journal::Journal;
+    use super::super::issuing::SharedIssuing;
     use super::super::node::NodeContext;
-    use super::super::protocol::{MemberId, Name};
     use super::super::sequence::Sequence;
     use super::super::ticket_keys::Turn;
     use super::*;
     use crate::base::secret::Secret;
-    use crate::cache::invalidations::Invalidations;
     use crate::clock::Clock;
-    use crate::distribution::fleet::{Prefer, TicketSecrets};
-    use crate::invalidation::chain::Incarnation;
-    use crate::invalidation::frames::disk::Disk;
-    use crate::invalidation::log::InvalidationLog;
-    use crate::invalidation::service::Invalidator;
+    use crate::distribution::fleet::TicketSecrets;
     use crate::semantics::time::Timestamp;
-    use crate::store::Memory;
     use crate::tls::tickets::Tickets;
     use crate::tls::wrapping::Wrapping;
 
@@ -460,6 +491,7 @@ mod tests {
 
     struct Joined {
         node: Arc<Node>,
+        hears: std::sync::mpsc::Receiver<Vec<u8>>,
         _folder: tempfile::TempDir,
     }
 
@@ -476,40 +508,52 @@ mod tests {
     // A member with an empty data folder, that follows the log from now on.
     fn join(here: &Arc<Here>, name: &str, clock: &Clock, turn: Turn) -> Joined {
         let folder = tempfile::tempdir().unwrap();
-        let table = Arc::new(Invalidations::new(100));
-        let memory = Arc::new(Memory::new(1 << 20, 4));
-        let invalidation = Invalidator::new(Arc::clone(&table), memory, clock.clone());
-        let (log, records) = InvalidationLog::open(folder.path()).unwrap();
-        let log = Arc::new(log);
-        invalidation.keep_log(Arc::clone(&log), &records);
+        let (context, records) = NodeContext::newcomer(here, name, clock, folder.path());
         let secrets = TicketSecrets { wraps: Secret::new(vec![1; 32]), before: None };
         let tickets = Tickets::open(folder.path(), clock.clone(), Some(FLEET));
-        let wrapping = Wrapping::new(FLEET, &secrets).unwrap();
-        let name = Name::parse(name).unwrap();
+        let [wrapping, other] = [(); 2].map(|()| Wrapping::new(FLEET, &secrets).unwrap());
+        let (heard, hears) = std::sync::mpsc::channel();
+        let hear = move |octets: &[u8]| drop(heard.send(octets.to_vec()));
+        let issuing = SharedIssuing::new(other, Box::new(hear));
         let context = NodeContext {
-            fleet: Name::parse(FLEET).unwrap(),
-            id: MemberId { name, incarnation: Incarnation::random() },
-            prefer: Prefer::Freshness,
-            lease: Duration::from_secs(10),
-            sequence: Arc::clone(here) as Arc<dyn Sequence>,
-            table,
-            invalidation,
-            log,
-            clock: clock.clone(),
-            ids: Box::new(Vec::new),
             tickets: Some(SharedTickets::new(tickets, wrapping, turn)),
+            issuing: Some(issuing),
+            ..context
         };
         let node = Node::new(context, &records);
         tokio::spawn(Arc::clone(&node).run());
-        Joined { node, _folder: folder }
+        Joined { node, hears, _folder: folder }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_tells_of_a_certificate_all_hear_and_the_log_cannot_read() {
+        let clock = Clock::starting_at(Timestamp::from_secs(1_000_000_000));
+        let here = Here::in_memory(FLEET, &clock);
+        let members = [("a", Turn::First), ("b", Turn::Later)];
+        let members = members.map(|(name, turn)| join(&here, name, &clock, turn));
+        // A member that follows nothing yet tells nothing.
+        assert!(!members[0].node.tell_issuing(b"too early").await);
+        sleep(Duration::from_secs(20)).await;
+        assert!(members[0].node.tell_issuing(b"a chain").await);
+        sleep(Duration::from_secs(5)).await;
+        // What is appended while a member begins may come to it twice.
+        let late = join(&here, "c", &clock, Turn::Later);
+        sleep(Duration::from_secs(20)).await;
+        let payload = Payload::Issuing { wrapped: "k".into() };
+        let bad = Call::Append { epoch: here.head().0, id: RecordId::random(), payload };
+        here.call(bad).await.unwrap();
+        sleep(Duration::from_secs(20)).await;
+        for one in members.iter().chain([&late]) {
+            assert_eq!(one.hears.try_iter().collect::<Vec<_>>(), [b"a chain".to_vec()]);
+            assert_eq!(one.node.issuing().unwrap().refused(), 1);
+            assert_eq!(one.node.member.lock().applied(), here.head().1);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_fleet_has_a_young_ticket_key_at_all_times() {
         let clock = Clock::starting_at(Timestamp::from_secs(1_000_000_000));
-        let fleet = Name::parse(FLEET).unwrap();
-        let (journal, sequencer) = Journal::over(Box::new(Disk::default()), &fleet).unwrap();
-        let here = Arc::new(Here::over(journal, sequencer, &fleet, clock.clone()));
+        let here = Here::in_memory(FLEET, &clock);
         let members = [("a", Turn::First), ("b", Turn::Later)];
         let members = members.map(|(name, turn)| join(&here, name, &clock, turn));
         let held = || members.each_ref().map(|one| one.shared().held());

@@ -3,7 +3,7 @@
 //! goes to `writer`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +21,9 @@ use crate::invalidation::chain::RecordId;
 
 /// Calls that are held at once; more are answered at once.
 const HELD_MAX: usize = 4000;
+
+/// Leases where none are given.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// Records that are kept for members that were away, and how often older ones are let go.
 const KEPT: u64 = 100_000;
@@ -50,6 +53,10 @@ impl Tally {
 /// The sequencer of this process.
 pub struct Here {
     fleet: Name,
+    /// Where the log lies, if it is a file.
+    folder: Option<PathBuf>,
+    /// How long all members' leases are.
+    lease: Duration,
     writer: Arc<Writer>,
     held: Semaphore,
     tally: Tally,
@@ -57,15 +64,18 @@ pub struct Here {
 
 impl Here {
     /// The sequencer of a fleet, whose log lies in `folder`.
-    pub fn open(folder: &Path, fleet: &Name, clock: Clock) -> io::Result<Self> {
+    pub fn open(folder: &Path, fleet: &Name, lease: Duration, clock: Clock) -> io::Result<Self> {
         let (journal, sequencer) = Journal::open(folder, fleet)?;
-        Ok(Self::over(journal, sequencer, fleet, clock))
+        let here = Self::over(journal, sequencer, fleet, clock);
+        Ok(Self { lease, folder: Some(folder.to_path_buf()), ..here })
     }
 
     /// The same over an open log, with what it says.
     pub fn over(journal: Journal, sequencer: Sequencer, fleet: &Name, clock: Clock) -> Self {
         Self {
             fleet: fleet.clone(),
+            folder: None,
+            lease: LEASE,
             writer: Writer::new(journal, sequencer, clock),
             held: Semaphore::new(HELD_MAX),
             tally: Tally::default(),
@@ -79,6 +89,13 @@ impl Here {
 
     pub const fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Says whether a caller's leases are as long as all members' are: callers that wait for a member
+    /// count on that. Versions that do not say it yet are believed.
+    pub fn has_lease(&self, said: Option<&[u8]>) -> bool {
+        let millis = self.lease.as_millis().to_string();
+        said.is_none_or(|said| said == millis.as_bytes())
     }
 
     /// The epoch, and where the log ends.
@@ -105,6 +122,13 @@ impl Here {
     /// every call fails, and held ones end.
     pub async fn close(&self) -> Result<(), CallError> {
         self.queued(Work::Close).await.map(drop)
+    }
+
+    /// Goes on after the end: the log is read again, which another process may have written to.
+    /// Blocks.
+    pub fn reopen(&self) -> io::Result<()> {
+        let folder = self.folder.as_ref().ok_or_else(|| io::Error::other("it lies in memory"))?;
+        self.writer.reopen(|| Journal::open(folder, &self.fleet))
     }
 
     /// Lets go of what no member has to read any more, again and again, for as long as the process
@@ -144,6 +168,9 @@ impl Here {
                 self.queued(Work::Trim { epoch, upto: FleetNumber(upto) }).await
             }
             Call::Fence { old } => self.queued(Work::Fence { old }).await,
+            Call::Kept { after } => {
+                self.writer.answer(|sequencer| Ok(sequencer.kept_after(&after))).map(Reply::Kept)
+            }
         }
     }
 
@@ -205,6 +232,17 @@ fn cut(records: &[Arc<Record>]) -> Vec<Record> {
         is_first || octets <= wire::READ_OCTETS
     };
     records.iter().take_while(fits).map(|record| Record::clone(record)).collect()
+}
+
+#[cfg(test)]
+impl Here {
+    /// The sequencer of a new fleet, whose log lies in memory.
+    pub(super) fn in_memory(fleet: &str, clock: &Clock) -> Arc<Self> {
+        let fleet = Name::parse(fleet).unwrap();
+        let disk = crate::invalidation::frames::disk::Disk::default();
+        let (journal, sequencer) = Journal::over(Box::new(disk), &fleet).unwrap();
+        Arc::new(Self::over(journal, sequencer, &fleet, clock.clone()))
+    }
 }
 
 #[cfg(test)]
@@ -303,6 +341,33 @@ mod tests {
         here.call(Call::Fence { old: here.head().0 }).await.unwrap();
         assert_eq!(waiting.await.unwrap(), Ok(Reply::Records(Vec::new())));
         assert_eq!(began.elapsed().as_secs(), 0);
+    }
+
+    // As the process does whose place another one could not take.
+    #[tokio::test(start_paused = true)]
+    async fn a_sequencer_that_ended_goes_on_with_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fleet, clock) = (Name::parse("own").unwrap(), Clock::starting_at(Timestamp(0)));
+        let here = Arc::new(Here::open(folder.path(), &fleet, LEASE, clock.clone()).unwrap());
+        let a = join(&here, "a").await;
+        here.close().await.unwrap();
+        assert!(here.call(ticket(&here)).await.is_err());
+        let ended = here.head();
+        here.reopen().unwrap();
+        assert_eq!((here.head(), here.members()), (ended, 1), "nothing was lost");
+        renew(&here, &a).await;
+        here.call(ticket(&here)).await.unwrap();
+        // Where the other one has written by then, and not ended in order, an epoch is over.
+        here.close().await.unwrap();
+        let ended = here.head();
+        let other = Arc::new(Here::open(folder.path(), &fleet, LEASE, clock).unwrap());
+        other.call(ticket(&other)).await.unwrap();
+        let last = other.head();
+        drop(other);
+        here.reopen().unwrap();
+        assert_eq!(here.head().1, last.1);
+        assert!(last.0 == ended.0 && here.head().0 != ended.0);
+        here.call(ticket(&here)).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -285,7 +285,7 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
-    use super::super::protocol::{Change, MemberId, Payload};
+    use super::super::protocol::{Change, Kept, KeptEntry, MemberId, Payload};
     use super::super::sequencer::Proposal;
     use super::*;
     use crate::distribution::fleet::Prefer;
@@ -451,6 +451,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut journal, mut sequencer) = Journal::open(folder.path(), &fleet()).unwrap();
         append(&mut journal, &mut sequencer, join("a"));
+        let content = Some("{}".into());
+        let entries = vec![KeptEntry { name: "document/distribution/E1".into(), content }];
+        let kept = Kept { after: FleetNumber(0), entries };
+        append(&mut journal, &mut sequencer, Payload::Document(kept));
         for _ in 0..50 {
             append(&mut journal, &mut sequencer, ticket());
         }
@@ -467,5 +471,6 @@ mod tests {
         assert_eq!(len, journal.octets());
         let (_, again) = Journal::open(folder.path(), &fleet()).unwrap();
         assert_eq!(again, sequencer);
+        assert_eq!(again.kept_after("").held.len(), 1, "though its record was let go of");
     }
 }

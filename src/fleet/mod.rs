@@ -4,11 +4,17 @@
 pub mod calls;
 mod follow;
 pub mod here;
+pub mod issuing;
 pub mod journal;
+pub mod keep;
+pub mod keeper;
+mod learn;
+pub mod ledger;
 pub mod member;
 pub mod node;
 pub mod protocol;
 pub mod remote;
+mod rest;
 pub mod restore;
 pub mod sequence;
 pub mod sequencer;

@@ -3,13 +3,16 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedRwLockWriteGuard, RwLock, watch};
 
+use super::issuing::SharedIssuing;
+use super::keeper::{Keeper, KeptTally};
+use super::ledger::Ledger;
 use super::member::Member;
 use super::protocol::{
     Change, Epoch, FleetNumber, MemberId, Moment, Name, Payload, Place, Record, Stamp, Terms,
@@ -46,6 +49,44 @@ pub struct NodeContext {
     pub ids: Box<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The ticket keys that the fleet shares, where a key to wrap them under is configured.
     pub tickets: Option<SharedTickets>,
+    /// What is told of ordered certificates, under the same condition.
+    pub issuing: Option<SharedIssuing>,
+}
+
+#[cfg(test)]
+impl NodeContext {
+    /// A member of a sequencer's fleet that has an empty data folder and shares nothing, and what
+    /// its own log has.
+    pub(super) fn newcomer(
+        here: &Arc<super::here::Here>,
+        name: &str,
+        clock: &Clock,
+        folder: &std::path::Path,
+    ) -> (Self, Vec<InvalidationRecord>) {
+        let table = Arc::new(Invalidations::new(100));
+        let memory = Arc::new(crate::store::Memory::new(1 << 20, 4));
+        let invalidation = Invalidator::new(Arc::clone(&table), memory, clock.clone());
+        let (log, records) = InvalidationLog::open(folder).unwrap();
+        let log = Arc::new(log);
+        invalidation.keep_log(Arc::clone(&log), &records);
+        let name = Name::parse(name).unwrap();
+        let incarnation = crate::invalidation::chain::Incarnation::random();
+        let context = Self {
+            fleet: here.fleet().clone(),
+            id: MemberId { name, incarnation },
+            prefer: Prefer::Freshness,
+            lease: Duration::from_secs(10),
+            sequence: Arc::clone(here) as Arc<dyn Sequence>,
+            table,
+            invalidation,
+            log,
+            clock: clock.clone(),
+            ids: Box::new(Vec::new),
+            tickets: None,
+            issuing: None,
+        };
+        (context, records)
+    }
 }
 
 /// A record that has a place in the fleet's log, and when this process heard so.
@@ -62,8 +103,10 @@ pub(super) struct Confirmed {
 pub struct Reach {
     /// When it last answered.
     pub heard_at: Option<Timestamp>,
-    /// Why it did not, since then.
+    /// Why it did not, since then, or why it refuses whatever this member asks.
     pub failure: Option<String>,
+    /// It refuses this member whatever it asks, until a lease is given again.
+    pub is_refused: bool,
 }
 
 /// What is counted.
@@ -84,6 +127,9 @@ pub struct Tally {
     /// Answers from the store while nothing was proven.
     pub unproven: AtomicU64,
 }
+
+/// While this is held nothing of the fleet's log takes effect at a member.
+pub type Rest = OwnedRwLockWriteGuard<()>;
 
 /// A member of a fleet.
 pub struct Node {
@@ -109,7 +155,22 @@ pub struct Node {
     /// Nothing stored is used any more, and the roster is not joined again.
     pub(super) has_left: AtomicBool,
     pub(super) started: Moment,
+    /// What keeps here what all members keep alike.
+    pub(super) keeper: OnceLock<Arc<dyn Keeper>>,
+    /// Where that stands in the log.
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    /// Held while it is learnt what the log keeps.
+    pub(super) learning: tokio::sync::Mutex<()>,
+    /// Held while something that the log says is put in force and noted; taken after `learning`.
+    pub(super) applying: tokio::sync::Mutex<()>,
+    /// Woken when that may not be known any more.
+    pub(super) unlearnt: Notify,
+    /// Read while something of the log takes effect here, and before anything else is taken.
+    pub(super) awake: Arc<RwLock<()>>,
+    /// Another process has this one's place: nothing takes effect here any more.
+    pub(super) retired: Mutex<Option<Rest>>,
     pub tally: Tally,
+    pub kept: KeptTally,
 }
 
 impl Node {
@@ -143,7 +204,15 @@ impl Node {
             is_failing: AtomicBool::new(false),
             has_left: AtomicBool::new(false),
             started: now,
+            keeper: OnceLock::new(),
+            ledger: Arc::default(),
+            learning: tokio::sync::Mutex::default(),
+            applying: tokio::sync::Mutex::default(),
+            unlearnt: Notify::new(),
+            awake: Arc::default(),
+            retired: Mutex::default(),
             tally: Tally::default(),
+            kept: KeptTally::default(),
             context,
         });
         node.say_usable(&node.member.lock());
@@ -252,6 +321,7 @@ impl Node {
 
     // Has a record of the fleet's log take effect here, synced, and notes its place.
     pub(super) async fn apply(&self, record: &Record) -> io::Result<()> {
+        let _awake = self.awake.read().await;
         let is_in_effect = {
             let member = self.member.lock();
             if let Err(refusal) = member.check(record) {
@@ -259,6 +329,9 @@ impl Node {
             }
             member.is_in_effect(record.id)
         };
+        if let Some(kept) = record.payload.kept() {
+            self.take_kept(record, kept).await?;
+        }
         let own = is_in_effect.then(|| self.own_number(record.id)).flatten();
         let local = match &record.payload {
             Payload::Invalidation { name, distribution, matchers, severity } if !is_in_effect => {
@@ -272,6 +345,13 @@ impl Node {
                 self.tally.applied.fetch_add(1, Ordering::Relaxed);
                 InvalidationNumber(taken.number)
             }
+            // Once this is written down a restart does not take it, or what came before, again.
+            Payload::Document(_) | Payload::Value(_) => {
+                let from = Some(Passed::Fleet(self.passage(record.place(), record.id)));
+                let place = InvalidationRecord { from, ..self.blank() };
+                self.context.invalidation.submit(place, Durability::Synced).await?;
+                self.context.table.head()
+            }
             _ => self.context.table.head(),
         };
         let mut member = self.member.lock();
@@ -282,6 +362,9 @@ impl Node {
         self.say_usable(&member);
         drop(member);
         if let (Payload::TicketKeys { wrapped }, Some(shared)) = (&record.payload, self.tickets()) {
+            shared.take(wrapped);
+        }
+        if let (Payload::Issuing { wrapped }, Some(shared)) = (&record.payload, self.issuing()) {
             shared.take(wrapped);
         }
         if let Some(own) = own {
@@ -318,6 +401,7 @@ impl Node {
     // The log has no place in common with what is known here, or no longer has what comes next:
     // everything stored may be old. Goes on from `head`.
     pub(super) async fn forget(&self, head: Place) -> io::Result<()> {
+        let _awake = self.awake.read().await;
         self.tally.forgotten.fetch_add(1, Ordering::Relaxed);
         let passage = || Some(Passed::Fleet(self.passage(head, RecordId::NONE)));
         for record in self.everything() {
@@ -345,6 +429,7 @@ impl Node {
         if !self.member.lock().owes_everything() {
             return Ok(false);
         }
+        let _awake = self.awake.read().await;
         tracing::error!("more was invalidated than the fleet could be told of; everything is");
         for record in self.everything() {
             self.context.invalidation.submit(record, Durability::Synced).await?;
@@ -433,6 +518,11 @@ impl Node {
     /// The ticket keys that the fleet shares, where it does.
     pub const fn tickets(&self) -> Option<&SharedTickets> {
         self.context.tickets.as_ref()
+    }
+
+    /// What is told of ordered certificates, where the fleet does.
+    pub const fn issuing(&self) -> Option<&SharedIssuing> {
+        self.context.issuing.as_ref()
     }
 
     /// Leaves the roster, so that no caller waits for this process any more. Nothing stored may be

@@ -44,6 +44,11 @@ pub struct Epoch(pub RecordId);
 pub struct FleetNumber(pub u64);
 
 impl FleetNumber {
+    /// Whether it is before the first record.
+    pub const fn is_start(&self) -> bool {
+        self.0 == 0
+    }
+
     /// The one after it.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -196,10 +201,71 @@ pub enum Payload {
     },
     /// Ticket keys, wrapped under the configured key, in base64.
     TicketKeys { wrapped: String },
-    /// A document of the API by its SHA-256 in hexadecimal digits.
-    Document { name: String, digest: String },
-    /// A value of a KeyValueStore by its digest; without one it is removed.
-    Value { store: String, key: String, digest: Option<String> },
+    /// What members tell each other of certificates that one of them orders, wrapped as well.
+    Issuing { wrapped: String },
+    /// Documents of the API.
+    Document(Kept),
+    /// Key value stores, and what is in them.
+    Value(Kept),
+}
+
+impl Payload {
+    /// What all members keep alike by it, if it is about such.
+    pub const fn kept(&self) -> Option<&Kept> {
+        match self {
+            Self::Document(kept) | Self::Value(kept) => Some(kept),
+            Self::Invalidation { .. }
+            | Self::Member { .. }
+            | Self::TicketKeys { .. }
+            | Self::Issuing { .. } => None,
+        }
+    }
+}
+
+/// A change of what all members keep alike: all of it, or nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The number of the last record of this kind that its writer had seen. If there is a later
+    /// one, the writer has decided about what is no longer so, and the record is refused.
+    pub after: FleetNumber,
+    pub entries: Vec<KeptEntry>,
+}
+
+impl Kept {
+    /// Octets of what it says.
+    pub fn octets(&self) -> usize {
+        self.entries.iter().map(KeptEntry::octets).sum()
+    }
+}
+
+/// Something that all members keep alike, by its name. What it says may be secret.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptEntry {
+    /// A kind, a slash, and what tells it from others of the kind.
+    pub name: String,
+    /// Without any it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+}
+
+impl KeptEntry {
+    /// Whether it is something whole: with it goes all that is named below it.
+    pub fn is_whole(&self) -> bool {
+        self.name.matches('/').count() == 1
+    }
+
+    fn octets(&self) -> usize {
+        self.name.len() + self.content.as_ref().map_or(0, String::len)
+    }
+}
+
+impl std::fmt::Debug for KeptEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let octets = self.content.as_ref().map(String::len);
+        f.debug_struct("KeptEntry").field("name", &self.name).field("octets", &octets).finish()
+    }
 }
 
 /// A record of the log, in its place.
@@ -259,11 +325,15 @@ pub enum Refusal {
     /// A place that is not in this log.
     UnknownPlace,
     Full,
+    /// Another change of what all keep alike came first, and its writer had not seen it.
+    Overtaken,
+    /// The caller's leases are of another length: whoever waits for it would not wait long enough.
+    OtherLease,
 }
 
 impl Refusal {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::Unknown,
         Self::TooLarge,
@@ -279,6 +349,8 @@ impl Refusal {
         Self::Trimmed,
         Self::UnknownPlace,
         Self::Full,
+        Self::Overtaken,
+        Self::OtherLease,
     ];
 
     /// Its name, in messages and metrics.
@@ -299,6 +371,43 @@ impl Refusal {
             Self::Trimmed => "trimmed",
             Self::UnknownPlace => "unknown_place",
             Self::Full => "full",
+            Self::Overtaken => "overtaken",
+            Self::OtherLease => "other_lease",
+        }
+    }
+
+    /// Whether it meets a member again and again, until its settings or its version are others.
+    pub const fn lasts(self) -> bool {
+        matches!(
+            self,
+            Self::OlderVersion
+                | Self::NewerVersion
+                | Self::ForeignFleet
+                | Self::ForeignMember
+                | Self::OtherLease
+        )
+    }
+
+    /// What it says to whoever looks after the member that was refused, and what helps.
+    pub const fn said(self) -> &'static str {
+        match self {
+            Self::OlderVersion => {
+                "this version of Foreshore is older than the sequencer's takes: update this edge"
+            }
+            Self::NewerVersion => {
+                "this version of Foreshore is newer than the sequencer's: update the sequencer"
+            }
+            Self::ForeignFleet => {
+                "the sequencer is another fleet's: fleet.name has to be the same on all members"
+            }
+            Self::ForeignMember => {
+                "the edge that this one's token proves has another name: fleet.member has to be the \
+                 id of its [[trusted_edge]] there"
+            }
+            Self::OtherLease => {
+                "the sequencer's lease is another: fleet.lease has to be the same on all members"
+            }
+            other => other.name(),
         }
     }
 }
@@ -322,6 +431,8 @@ mod tests {
             assert_eq!(refusal as usize, at);
             let written = serde_json::to_string(&refusal).unwrap();
             assert_eq!(written, format!("\"{}\"", refusal.name()));
+            // What does not pass by itself says what helps.
+            assert_eq!(refusal.lasts(), refusal.said() != refusal.name(), "{refusal:?}");
         }
     }
 }

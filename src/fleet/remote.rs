@@ -26,10 +26,14 @@ const TURN: Duration = Duration::from_secs(1);
 const QUICK: usize = 4;
 const READINGS: usize = 2;
 const ROSTERS: usize = 8;
+/// Characters of an error that are repeated.
+const ERROR_MAX: usize = 300;
 
 /// A sequencer on a parent.
 pub struct Remote {
     fleet: Name,
+    /// Of the members that ask for leases here.
+    lease: Duration,
     parent: SequencerParent,
     resolver: Resolver,
     quick: Lines,
@@ -51,9 +55,10 @@ impl Lines {
 
 impl Remote {
     /// One that has asked nothing yet.
-    pub fn new(fleet: &Name, parent: SequencerParent) -> Self {
+    pub fn new(fleet: &Name, lease: Duration, parent: SequencerParent) -> Self {
         Self {
             fleet: fleet.clone(),
+            lease,
             parent,
             resolver: Resolver::default(),
             quick: Lines::new(QUICK),
@@ -112,7 +117,8 @@ impl Remote {
             tls: &parent.tls,
         };
         let body = Bytes::from(body);
-        let said = Post { path: "/v1/fleet/call", body, limit: wire::REPLY_MAX };
+        let lease = Some(self.lease);
+        let said = Post { path: "/v1/fleet/call", body, limit: wire::REPLY_MAX, lease };
         // Taken out: a call that is dropped in the middle leaves no connection with half an answer.
         let kept = lines.idle.lock().pop();
         let (used, answer) =
@@ -148,7 +154,8 @@ fn hear(fleet: &Name, call: &Call, answer: &Answer) -> Result<Reply, CallError> 
         StatusCode::OK | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::CONFLICT
     );
     if !is_a_reply {
-        return Err(failed(format!("it answered {}", answer.status)));
+        let why = error_of(&answer.body).map(|why| format!(": {why}")).unwrap_or_default();
+        return Err(failed(format!("it answered {}{why}", answer.status)));
     }
     match wire::decode_reply(fleet, &answer.body) {
         Ok(Reply::Refused(refusal)) => Err(CallError::Refused(refusal)),
@@ -158,6 +165,12 @@ fn hear(fleet: &Name, call: &Call, answer: &Answer) -> Result<Reply, CallError> 
         Err(Refusal::ForeignFleet) => Err(CallError::Refused(Refusal::ForeignFleet)),
         Err(refusal) => Err(failed(format!("its answer cannot be taken: {}", refusal.name()))),
     }
+}
+
+// What the body of an admin listener's error says, as far as it is short.
+fn error_of(body: &[u8]) -> Option<String> {
+    let said: serde_json::Value = serde_json::from_slice(body).ok()?;
+    said["error"].as_str().map(|why| why.chars().take(ERROR_MAX).collect())
 }
 
 #[cfg(test)]
@@ -174,7 +187,6 @@ mod tests {
 
     use super::super::calls;
     use super::super::here::Here;
-    use super::super::journal::Journal;
     use super::super::protocol::{Epoch, MemberId, Payload, Place};
     use super::super::sequencer::Renew;
     use super::*;
@@ -183,15 +195,15 @@ mod tests {
     use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
     use crate::distribution::region::AdminUrl;
     use crate::invalidation::chain::{Incarnation, RecordId};
-    use crate::invalidation::frames::disk::Disk;
     use crate::semantics::time::Timestamp;
 
     async fn answer(here: Arc<Here>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         assert_eq!(request.uri().path(), "/v1/fleet/call");
         assert_eq!(request.headers()["authorization"], "Bearer between-us");
         assert_eq!(request.headers()["foreshore-edge"], "e1");
+        assert_eq!(request.headers()["foreshore-lease"], "10000");
         let said = request.into_body().collect().await.unwrap().to_bytes();
-        let (status, octets) = calls::take(&here, "e1", &said).await;
+        let (status, octets) = calls::take(&here, "e1", None, &said).await;
         let mut response = Response::new(Full::new(Bytes::from(octets)));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         response
@@ -200,9 +212,7 @@ mod tests {
     // A parent's admin listener, as far as a member sees it, and the member's side of it.
     async fn pair() -> (Arc<Here>, Arc<Remote>) {
         let fleet = Name::parse("own").unwrap();
-        let (journal, log) = Journal::over(Box::new(Disk::default()), &fleet).unwrap();
-        let clock = Clock::starting_at(Timestamp(0));
-        let here = Arc::new(Here::over(journal, log, &fleet, clock));
+        let here = Here::in_memory("own", &Clock::starting_at(Timestamp(0)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let parent = Arc::clone(&here);
@@ -219,6 +229,7 @@ mod tests {
         let (roots, min) = (Roots::System, TlsVersion::V1_2);
         let remote = Remote::new(
             &fleet,
+            Duration::from_secs(10),
             SequencerParent {
                 admin: AdminUrl { host: "127.0.0.1".into(), port, is_tls: false },
                 edge_id: "e1".into(),
@@ -290,6 +301,11 @@ mod tests {
         ] {
             assert!(matches!(heard(&own, status, &reply), Err(CallError::Failed(_))), "{status}");
         }
+        let body = Bytes::from_static(br#"{"error":"this edge is not trusted here"}"#);
+        let unknown = hear(&own, &call, &Answer { status: StatusCode::UNAUTHORIZED, body });
+        let why =
+            "the fleet's sequencer: it answered 401 Unauthorized: this edge is not trusted here";
+        assert_eq!(unknown, Err(CallError::Failed(why.into())));
         let torn = Answer { status: StatusCode::OK, body: Bytes::from_static(b"{") };
         assert!(matches!(hear(&own, &call, &torn), Err(CallError::Failed(_))));
     }

@@ -5,12 +5,13 @@
 //! the process that opens it then takes a new epoch.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::protocol::{
-    Change, Epoch, FleetNumber, MemberId, Name, Payload, Place, Record, Refusal,
+    Change, Epoch, FleetNumber, Kept, MemberId, Name, Payload, Place, Record, Refusal,
 };
 use crate::distribution::fleet::Prefer;
 use crate::invalidation::chain::{Incarnation, RecordId};
@@ -19,6 +20,14 @@ use crate::invalidation::chain::{Incarnation, RecordId};
 pub const MEMBERS_MAX: usize = 1000;
 /// Records that are kept at once.
 pub const RECORDS_MAX: usize = 1_000_000;
+/// What all members keep alike: so many things, and so many octets of them.
+pub const KEPT_MAX: usize = 200_000;
+pub const KEPT_OCTETS_MAX: usize = 64 << 20;
+/// Octets of it, as a message has them, after which one answer ends; the first is told whatever its
+/// length.
+pub const PAGE_OCTETS: usize = 2 << 20;
+/// Most octets of one thing in a message beside its name and its content.
+const HELD_OCTETS: usize = 128;
 
 /// A member, as the roster has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +79,36 @@ pub struct Roster {
     pub silent_for: BTreeMap<Name, u64>,
 }
 
+/// Something that all members keep alike, and the record that says so.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    pub id: RecordId,
+    pub number: FleetNumber,
+    pub content: String,
+}
+
+// What is kept may be secret.
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let octets = self.content.len();
+        f.debug_struct("Held").field("number", &self.number).field("octets", &octets).finish()
+    }
+}
+
+/// A part of what all members keep alike, whatever the log has let go of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptPage {
+    pub epoch: Epoch,
+    /// The number of the last record that changed any of it; 0 if none ever did.
+    pub last: FleetNumber,
+    /// In the order of their names.
+    pub held: Vec<(String, Held)>,
+    /// There are none behind these.
+    pub is_end: bool,
+}
+
 /// What a log that has let go of its first records still knows of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,6 +118,12 @@ pub struct Past {
     /// The number of the last record by which a member joined.
     pub last_join: FleetNumber,
     pub members: BTreeMap<Name, Listed>,
+    /// The number of the last record that changed what all keep alike.
+    #[serde(default, skip_serializing_if = "FleetNumber::is_start")]
+    pub last_kept: FleetNumber,
+    /// What all keep alike, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, Held>,
 }
 
 /// What is to be done about an append.
@@ -100,6 +145,9 @@ pub struct Sequencer {
     ids: BTreeMap<RecordId, FleetNumber>,
     roster: BTreeMap<Name, Listed>,
     last_join: FleetNumber,
+    last_kept: FleetNumber,
+    held: BTreeMap<String, Held>,
+    held_octets: usize,
 }
 
 impl Sequencer {
@@ -112,6 +160,9 @@ impl Sequencer {
             ids: BTreeMap::new(),
             roster: BTreeMap::new(),
             last_join: FleetNumber(0),
+            last_kept: FleetNumber(0),
+            held: BTreeMap::new(),
+            held_octets: 0,
         }
     }
 
@@ -122,6 +173,9 @@ impl Sequencer {
         resumed.floor = past.floor;
         resumed.last_join = past.last_join;
         resumed.roster = past.members;
+        resumed.last_kept = past.last_kept;
+        resumed.held_octets = past.held.iter().map(|(name, held)| octets_of(name, held)).sum();
+        resumed.held = past.held;
         resumed.unprove();
         resumed
     }
@@ -129,7 +183,13 @@ impl Sequencer {
     /// What the log knows beside the records that it keeps. To take those again on top of it
     /// changes nothing more: the last record about a member says what it is.
     pub fn past(&self) -> Past {
-        Past { floor: self.floor, last_join: self.last_join, members: self.roster.clone() }
+        Past {
+            floor: self.floor,
+            last_join: self.last_join,
+            members: self.roster.clone(),
+            last_kept: self.last_kept,
+            held: self.held.clone(),
+        }
     }
 
     /// The records that are kept, in order.
@@ -220,12 +280,73 @@ impl Sequencer {
         if let Some(twin) = ahead.iter().find(|record| record.id == id) {
             return Ok(Proposal::Known(twin.place()));
         }
+        if let Some(kept) = payload.kept() {
+            self.may_keep(ahead, kept)?;
+        }
         let is_full = self.records.len() + ahead.len() >= RECORDS_MAX && !self.frees(&payload);
         if is_full || !self.has_room_for(ahead, &payload) {
             return Err(Refusal::Full);
         }
         let prev = ahead.last().map_or_else(|| self.head(), |record| record.place());
         Ok(Proposal::New(Record { epoch, id, prev, payload }))
+    }
+
+    // Whoever changes what all keep alike has to have seen it as it is, proposals included.
+    fn may_keep(&self, ahead: &[Arc<Record>], kept: &Kept) -> Result<(), Refusal> {
+        let before = || ahead.iter().filter(|record| record.payload.kept().is_some());
+        let last = before().next_back().map_or(self.last_kept, |record| record.place().number);
+        if kept.after != last {
+            return Err(Refusal::Overtaken);
+        }
+        let all = || before().filter_map(|record| record.payload.kept()).chain([kept]);
+        let octets: usize = all().map(Kept::octets).sum();
+        let entries: usize = all().map(|kept| kept.entries.len()).sum();
+        // What only takes away is taken where nothing else is.
+        let is_more = kept.entries.iter().any(|entry| entry.content.is_some());
+        let is_full =
+            self.held_octets + octets > KEPT_OCTETS_MAX || self.held.len() + entries > KEPT_MAX;
+        if is_more && is_full { Err(Refusal::Full) } else { Ok(()) }
+    }
+
+    fn keep(&mut self, id: RecordId, number: FleetNumber, kept: &Kept) {
+        self.last_kept = number;
+        for entry in &kept.entries {
+            self.let_go(&entry.name);
+            if let Some(content) = &entry.content {
+                let held = Held { id, number, content: content.clone() };
+                self.held_octets += octets_of(&entry.name, &held);
+                self.held.insert(entry.name.clone(), held);
+            } else if entry.is_whole() {
+                let below = format!("{}/", entry.name);
+                let from = (Bound::Included(below.as_str()), Bound::Unbounded);
+                let all = self.held.range::<str, _>(from).map(|(name, _)| name.clone());
+                let all: Vec<String> = all.take_while(|name| name.starts_with(&below)).collect();
+                all.iter().for_each(|name| self.let_go(name));
+            }
+        }
+    }
+
+    fn let_go(&mut self, name: &str) {
+        if let Some(old) = self.held.remove(name) {
+            self.held_octets -= octets_of(name, &old);
+        }
+    }
+
+    /// What all members keep alike, from behind a name on.
+    pub fn kept_after(&self, name: &str) -> KeptPage {
+        let behind = (Bound::Excluded(name), Bound::Unbounded);
+        let mut rest = self.held.range::<str, _>(behind).peekable();
+        let (mut held, mut octets) = (Vec::new(), 0);
+        while let Some((name, one)) = rest.peek() {
+            octets += HELD_OCTETS + written(name) + written(&one.content);
+            if octets > PAGE_OCTETS && !held.is_empty() {
+                break;
+            }
+            held.push(((*name).clone(), (*one).clone()));
+            rest.next();
+        }
+        let is_end = rest.peek().is_none();
+        KeptPage { epoch: self.epoch, last: self.last_kept, held, is_end }
     }
 
     /// Says whether a listed member leaves by this. It is taken where nothing else is: what a member
@@ -270,6 +391,9 @@ impl Sequencer {
                 }
                 Change::Leave => self.leave(member),
             }
+        }
+        if let Some(kept) = record.payload.kept() {
+            self.keep(record.id, place.number, kept);
         }
         self.ids.insert(record.id, place.number);
         self.records.push_back(record);
@@ -361,8 +485,23 @@ impl Sequencer {
     }
 }
 
+fn octets_of(name: &str, held: &Held) -> usize {
+    name.len() + held.content.len()
+}
+
+// Octets of a text as JSON: escaped, one may take six.
+fn written(text: &str) -> usize {
+    let octets = |octet: u8| match octet {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    text.bytes().map(octets).sum()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::protocol::KeptEntry;
     use super::*;
 
     fn member(change: Change, name: &str, incarnation: Incarnation) -> Payload {
@@ -437,6 +576,111 @@ mod tests {
         assert!(!log.frees(&member(Change::Join, "a", incarnation)));
     }
 
+    // A document of this name, whose writer had seen all up to a number.
+    fn document(after: u64, name: &str, content: Option<&str>) -> Payload {
+        let entry = KeptEntry { name: name.into(), content: content.map(String::from) };
+        Payload::Document(Kept { after: FleetNumber(after), entries: vec![entry] })
+    }
+
+    #[test]
+    fn of_two_who_change_what_all_keep_alike_the_one_who_came_late_is_refused() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        append(&mut log, document(0, "distribution/E1", Some("1")));
+        append(&mut log, ticket());
+        assert_eq!(propose(&log, &[], document(0, "a", Some(""))), Err(Refusal::Overtaken));
+        let first = propose(&log, &[], document(1, "distribution/E1", Some("2"))).unwrap();
+        // Both were decided by what was there before either of them.
+        let group = [first];
+        let late = document(1, "distribution/E1", Some("3"));
+        assert_eq!(propose(&log, &group, late), Err(Refusal::Overtaken));
+        let next = propose(&log, &group, document(3, "distribution/E1", None)).unwrap();
+        let [first] = group;
+        let said_again = log.propose(log.epoch(), first.id, first.payload.clone());
+        assert!(matches!(said_again, Ok(Proposal::New(_))), "it is not written down yet");
+        log.commit(Arc::clone(&first)).unwrap();
+        let said_again = log.propose(log.epoch(), first.id, first.payload.clone());
+        assert_eq!(said_again, Ok(Proposal::Known(first.place())));
+        let page = log.kept_after("");
+        assert!(page.is_end && page.last == FleetNumber(3));
+        let (name, held) = &page.held[0];
+        assert_eq!((name.as_str(), held.content.as_str()), ("distribution/E1", "2"));
+        assert_eq!((held.number, held.id), (FleetNumber(3), first.id));
+        log.commit(next).unwrap();
+        assert!(log.kept_after("").held.is_empty() && log.held_octets == 0);
+        // What is whole goes with all that is named below it, and nothing else does.
+        for (after, name) in
+            [(4, "value/s"), (5, "value/s/a"), (6, "value/s/a/b"), (7, "value/t/a")]
+        {
+            append(&mut log, document(after, name, Some("")));
+        }
+        append(&mut log, document(8, "value/s/a", None));
+        assert_eq!(log.held.len(), 3);
+        append(&mut log, document(9, "value/s", None));
+        assert_eq!(log.held.keys().collect::<Vec<_>>(), ["value/t/a"]);
+        append(&mut log, document(10, "value/t", None));
+        assert!(log.held.is_empty() && log.held_octets == 0);
+        // Whatever was let go of, what all keep is there.
+        append(&mut log, document(11, "b", Some("x")));
+        log.cut(log.head().number);
+        assert_eq!(log.kept_after("a").held.len(), 1);
+        assert!(log.kept_after("b").held.is_empty());
+    }
+
+    #[test]
+    fn what_all_keep_alike_is_told_in_parts_and_has_a_bound() {
+        let mut log = Sequencer::new(Epoch(RecordId::random()));
+        let content = "c".repeat(700 << 10);
+        let mut names = Vec::new();
+        for at in 0u64.. {
+            let payload = document(at, &format!("distribution/{at:03}"), Some(&content));
+            match propose(&log, &[], payload) {
+                Ok(record) => drop(log.commit(record)),
+                Err(refusal) => {
+                    assert_eq!(refusal, Refusal::Full);
+                    assert!(propose(&log, &[], document(at, "distribution/000", None)).is_ok());
+                    break;
+                }
+            }
+            names.push(format!("distribution/{at:03}"));
+        }
+        assert!(names.len() > 80, "{}", names.len());
+        let (mut told, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = log.kept_after(&after);
+            assert!(page.held.len() <= 2, "no longer than one answer");
+            told.extend(page.held.into_iter().map(|(name, _)| name));
+            after = told.last().cloned().unwrap_or_default();
+            if page.is_end {
+                break;
+            }
+        }
+        assert_eq!(told, names);
+    }
+
+    #[test]
+    fn small_things_and_escaped_ones_fit_an_answer_too() {
+        for (count, content) in [(60_000, "1".to_string()), (4_000, "\u{1}".repeat(1000))] {
+            let mut log = Sequencer::new(Epoch(RecordId::random()));
+            let entry = |at: usize| KeptEntry {
+                name: format!("value/flags/{at}"),
+                content: Some(content.clone()),
+            };
+            let entries = (0..count).map(entry).collect();
+            append(&mut log, Payload::Value(Kept { after: FleetNumber(0), entries }));
+            let (mut after, mut told) = (String::new(), 0);
+            loop {
+                let page = log.kept_after(&after);
+                assert!(serde_json::to_vec(&page).unwrap().len() <= PAGE_OCTETS + 1024);
+                told += page.held.len();
+                if page.is_end {
+                    break;
+                }
+                after = page.held.last().unwrap().0.clone();
+            }
+            assert_eq!(told, count);
+        }
+    }
+
     #[test]
     fn a_past_and_what_was_kept_make_the_same_log() {
         let mut log = Sequencer::new(Epoch(RecordId::random()));
@@ -448,10 +692,13 @@ mod tests {
             join("a"),
             member(Change::Leave, "b", incarnation),
             member(Change::Leave, "a", incarnation),
+            document(0, "distribution/E1", Some("1")),
+            document(7, "distribution/E2", Some("22")),
+            document(8, "distribution/E1", None),
         ] {
             append(&mut log, payload);
         }
-        for floor in 0..=6 {
+        for floor in 0..=9 {
             let mut trimmed = log.clone();
             trimmed.cut(FleetNumber(floor));
             let mut again = Sequencer::resume(trimmed.epoch(), trimmed.past());

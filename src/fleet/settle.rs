@@ -126,6 +126,44 @@ impl Node {
         ids.iter().map(|id| self.progress_of(*id, &roster)).collect()
     }
 
+    /// How far the last change of each of these has come, of what all members keep alike; one
+    /// question to the sequencer for all.
+    pub async fn progress_of_kept(&self, names: &[String]) -> Vec<Progress> {
+        let call = Call::Roster { id: RecordId::NONE, wait: 0 };
+        let Ok(Ok(Reply::Roster(roster))) = timeout(AT_ONCE, self.call(call)).await else {
+            return vec![Progress::InProgress; names.len()];
+        };
+        names.iter().map(|name| self.progress_of_one(name, &roster)).collect()
+    }
+
+    fn progress_of_one(&self, name: &str, roster: &Roster) -> Progress {
+        let epoch = self.member.lock().epoch();
+        let (placed, is_learnt) = {
+            let ledger = self.ledger.lock();
+            (ledger.placed(name), ledger.is_learnt(epoch))
+        };
+        match placed {
+            Some(placed) => {
+                let roster = Roster { number: Some(placed.number), ..roster.clone() };
+                let (id, number) = (placed.id, placed.number);
+                let now = Confirmed { id, epoch, number, at: self.now() };
+                let judged = |confirmed: &Confirmed| {
+                    let proofs = self.judge(confirmed, &roster);
+                    proofs.map_or(Progress::InProgress, |proofs| of_all(&proofs))
+                };
+                // What all have reported need not be remembered.
+                if judged(&now) == Progress::Completed {
+                    return Progress::Completed;
+                }
+                let known = self.confirmed(id);
+                judged(&known.unwrap_or_else(|| self.confirm(id, epoch, number)))
+            }
+            // The log has not told of it yet.
+            None if !is_learnt => Progress::InProgress,
+            None => Progress::Completed,
+        }
+    }
+
     fn progress_of(&self, id: RecordId, roster: &Roster) -> Progress {
         let is_pending = self.member.lock().is_in_effect(id);
         let Some(confirmed) = self.confirmed(id) else {

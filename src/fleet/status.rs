@@ -79,7 +79,7 @@ pub struct SequencerStatus {
     /// How long ago it answered last; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_ms_ago: Option<u64>,
-    /// Why the last call had no answer; absent while it answers.
+    /// Why the last call had no answer, or why it is refused; absent while calls are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }

@@ -6,8 +6,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::{Epoch, Name, Payload, Place, Record, Refusal};
-use super::sequencer::{MEMBERS_MAX, Renew, Renewal, Roster};
+use super::protocol::{Epoch, Kept, KeptEntry, Name, Payload, Place, Record, Refusal};
+use super::sequencer::{KeptPage, MEMBERS_MAX, Renew, Renewal, Roster};
 use crate::cache::invalidations::{Matcher, PATH_MAX};
 use crate::invalidation::chain::RecordId;
 
@@ -17,8 +17,14 @@ pub const VERSION: u64 = 1;
 pub const MESSAGE_MAX: usize = 1 << 20;
 /// Matchers of one invalidation (CloudFront: 3,000 paths).
 pub const MATCHERS_MAX: usize = 3000;
-/// Octets of a distribution's, document's, store's or key's name, and of wrapped ticket keys.
+/// Octets of a distribution's or document's name, and of wrapped ticket keys.
 pub const TEXT_MAX: usize = 4096;
+/// Octets of what is told of an ordered certificate: a chain and its key, wrapped.
+pub const ISSUING_MAX: usize = 128 * 1024;
+/// Things that all members keep alike, of one record, and octets of what it says of them: written
+/// as JSON within JSON, that still fits a message most times.
+pub const ENTRIES_MAX: usize = 5000;
+pub const KEPT_OCTETS: usize = 512 << 10;
 /// Records that one reading may ask for.
 pub const READ_MAX: usize = 500;
 /// Octets of records after which a reading ends; the first is told whatever its length.
@@ -31,7 +37,7 @@ const LANDMARKS_MAX: usize = 66;
 /// The longest that a call may be held until there is something to answer, in milliseconds.
 pub const WAIT_MAX: u64 = 30_000;
 
-const CALLS: [&str; 6] = ["append", "renew", "read", "roster", "trim", "fence"];
+const CALLS: [&str; 7] = ["append", "renew", "read", "roster", "trim", "fence", "kept"];
 
 /// A call to a sequencer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +69,10 @@ pub enum Call {
     Fence {
         old: Epoch,
     },
+    /// What all members keep alike, from behind a name on.
+    Kept {
+        after: String,
+    },
 }
 
 /// What a sequencer answers.
@@ -78,6 +88,7 @@ pub enum Reply {
     Trimmed(Place),
     /// The epoch that counts now.
     Fenced(Epoch),
+    Kept(KeptPage),
     Refused(Refusal),
 }
 
@@ -156,6 +167,7 @@ pub const fn answers(call: &Call, reply: &Reply) -> bool {
             | (Call::Roster { .. }, Reply::Roster(_))
             | (Call::Trim { .. }, Reply::Trimmed(_))
             | (Call::Fence { .. }, Reply::Fenced(_))
+            | (Call::Kept { .. }, Reply::Kept(_))
     )
 }
 
@@ -187,6 +199,10 @@ fn is_bounded_reply(reply: &Reply) -> bool {
         }
         Reply::Renewed(renewal) => renewal.landmarks.len() <= LANDMARKS_MAX,
         Reply::Roster(roster) => roster.members.len() <= MEMBERS_MAX,
+        Reply::Kept(page) => {
+            let fits = |content: &str| content.len() <= KEPT_OCTETS;
+            page.held.iter().all(|(name, held)| name.len() <= TEXT_MAX && fits(&held.content))
+        }
         Reply::Appended(_) | Reply::Trimmed(_) | Reply::Fenced(_) | Reply::Refused(_) => true,
     }
 }
@@ -197,6 +213,7 @@ pub fn is_bounded(call: &Call) -> bool {
         Call::Append { payload, .. } => is_bounded_payload(payload),
         Call::Read { most, wait, .. } => *most <= READ_MAX && *wait <= WAIT_MAX,
         Call::Roster { wait, .. } => *wait <= WAIT_MAX,
+        Call::Kept { after } => after.len() <= TEXT_MAX,
         Call::Renew(_) | Call::Trim { .. } | Call::Fence { .. } => true,
     }
 }
@@ -217,15 +234,21 @@ fn is_bounded_payload(payload: &Payload) -> bool {
         }
         Payload::Member { .. } => true,
         Payload::TicketKeys { wrapped } => fits(wrapped),
-        Payload::Document { name, digest } => fits(name) && digest.len() == 64,
-        Payload::Value { store, key, digest } => {
-            fits(store) && fits(key) && digest.as_ref().is_none_or(|digest| digest.len() == 64)
-        }
+        Payload::Issuing { wrapped } => wrapped.len() <= ISSUING_MAX,
+        Payload::Document(kept) | Payload::Value(kept) => is_bounded_kept(kept),
     }
+}
+
+fn is_bounded_kept(kept: &Kept) -> bool {
+    let is_named = |entry: &KeptEntry| (1..=TEXT_MAX).contains(&entry.name.len());
+    (1..=ENTRIES_MAX).contains(&kept.entries.len())
+        && kept.entries.iter().all(is_named)
+        && kept.octets() <= KEPT_OCTETS
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::protocol::FleetNumber;
     use super::*;
 
     #[test]
@@ -262,6 +285,41 @@ mod tests {
         let long = Reply::Renewed(Renewal { epoch, head, is_listed, landmarks });
         let long = encode_reply(&own, &long).unwrap();
         assert_eq!(decode_reply(&own, &long), Err(Refusal::TooLarge));
+    }
+
+    #[test]
+    fn what_all_keep_alike_has_its_bounds_and_unknown_kinds_are_none() {
+        let own = Name::parse("own").unwrap();
+        let entry = |name: &str, content: &str| KeptEntry {
+            name: name.into(),
+            content: Some(content.into()),
+        };
+        let append = |entries: Vec<KeptEntry>| {
+            let payload = Payload::Document(Kept { after: FleetNumber(3), entries });
+            let (epoch, id) = (Epoch::default(), RecordId::NONE);
+            encode(&own, &Call::Append { epoch, id, payload }).unwrap()
+        };
+        let good = append(vec![entry("distribution/E1", "{}")]);
+        assert!(matches!(decode(&own, &good), Ok(Call::Append { .. })));
+        let long = "c".repeat(KEPT_OCTETS);
+        for bad in [
+            vec![],
+            vec![entry("", "{}")],
+            vec![entry(&"n".repeat(TEXT_MAX + 1), "{}")],
+            vec![entry("distribution/E1", &long)],
+            vec![entry("n", ""); ENTRIES_MAX + 1],
+        ] {
+            assert_eq!(decode(&own, &append(bad)), Err(Refusal::TooLarge));
+        }
+        let text = String::from_utf8(good).unwrap();
+        for (from, to) in [("\"document\"", "\"decree\""), ("\"after\":3", "\"after\":-1")] {
+            assert!(text.contains(from), "{text}");
+            let shaken = text.replace(from, to);
+            assert_eq!(decode(&own, shaken.as_bytes()), Err(Refusal::Malformed), "{to}");
+        }
+        // What it says is no business of logs.
+        let shown = format!("{:?}", entry("value/flags/k", "secret"));
+        assert!(shown.contains("flags") && !shown.contains("secret"), "{shown}");
     }
 
     proptest::proptest! {

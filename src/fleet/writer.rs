@@ -262,6 +262,23 @@ impl Writer {
         Ok(heard)
     }
 
+    /// Goes on after the orderly end, with the log as `open` finds it.
+    pub fn reopen(
+        &self,
+        open: impl FnOnce() -> io::Result<(Journal, Sequencer)>,
+    ) -> io::Result<()> {
+        let mut journal = self.journal.lock();
+        let (fresh, sequencer) = open()?;
+        *journal = fresh;
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        state.seen = sequencer.roster().keys().map(|name| (name.clone(), now)).collect();
+        state.sequencer = sequencer;
+        state.is_over = false;
+        self.publish(&state);
+        Ok(())
+    }
+
     /// Has members written out that have not renewed for an hour. Whichever call comes looks for
     /// them: while none does, no roster is asked for either.
     pub fn write_out_the_absent(self: &Arc<Self>) {

@@ -1,15 +1,33 @@
 //! Pure: what a call of a CloudFront Function is told, borrowed from the exchange, and what it gave
 //! back, before any rule was looked at.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::message::request::Fields;
+use crate::message::request::{Fields, RequestId};
 
 /// Where a function stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     ViewerRequest,
     ViewerResponse,
+}
+
+/// What a request is called: as text, or as what its text is made of where code asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdFacts<'e> {
+    Text(&'e str),
+    Id(RequestId),
+}
+
+impl<'e> IdFacts<'e> {
+    /// `context.requestId`.
+    pub fn text(self) -> Cow<'e, str> {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Id(id) => id.text().into(),
+        }
+    }
 }
 
 /// What a call is told. The engine reads from it only what the code touches.
@@ -19,7 +37,7 @@ pub struct Event<'e> {
     /// `context.distributionDomainName`.
     pub domain_name: Option<&'e str>,
     pub distribution_id: &'e str,
-    pub request_id: &'e str,
+    pub request_id: IdFacts<'e>,
     pub viewer: IpAddr,
     pub request: RequestFacts<'e>,
     /// In a viewer response only.
@@ -71,6 +89,8 @@ pub struct RequestOut {
     pub query: Option<QueryOut>,
     /// All fields that the request has now, but for cookies.
     pub headers: Option<Vec<FieldOut>>,
+    /// Those that the code left otherwise, where it looked at these alone; all others are as told.
+    pub changed: Option<Vec<FieldOut>>,
     pub cookies: Option<Vec<CookieOut>>,
     /// What `cf.updateRequestOrigin` and its like asked for last.
     pub origin: Option<OriginChoice>,
@@ -83,6 +103,8 @@ pub struct ResponseOut {
     pub status: Option<f64>,
     pub status_description: Option<String>,
     pub headers: Option<Vec<FieldOut>>,
+    /// As in a request.
+    pub changed: Option<Vec<FieldOut>>,
     /// Set-Cookie lines.
     pub cookies: Option<Vec<CookieOut>>,
     pub body: Option<BodyOut>,
@@ -153,6 +175,8 @@ pub struct OriginOverrides {
     pub tls_protocols: Option<Vec<String>>,
     pub sni: Option<String>,
     pub allowed_certificate_names: Option<Vec<String>>,
+    /// The edge's own certificate is not shown (`mTLSConfig: "off"`).
+    pub without_identity: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -215,4 +239,15 @@ pub struct Spent {
     /// Of `[functions] budget`, in percent, at most 100.
     pub utilisation: u8,
     pub nanos: u64,
+}
+
+/// What one core remembers of a function's results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    pub results: u64,
+    pub octets: u64,
+    /// How often remembering was left off for a while, because too few calls were told the same.
+    pub rests: u64,
+    /// Two calls that read the same came to different results, after which none is remembered.
+    pub differences: u64,
 }

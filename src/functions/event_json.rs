@@ -19,7 +19,7 @@ pub fn event(told: &Event<'_>) -> Value {
     }
     context.insert("distributionId".into(), told.distribution_id.into());
     context.insert("eventType".into(), event_type(told.place).into());
-    context.insert("requestId".into(), told.request_id.into());
+    context.insert("requestId".into(), told.request_id.text().into());
     let mut all = Map::new();
     all.insert("version".into(), "1.0".into());
     all.insert("context".into(), context.into());

@@ -13,15 +13,17 @@ use http::{HeaderName, HeaderValue};
 use super::event::{AccessControlOut, OriginChoice, OriginOverrides};
 use super::rules::Invalid;
 use crate::base::secret::Secret;
+use crate::distribution::aws_hosts::region_of;
 use crate::distribution::behavior::Target;
 use crate::distribution::functions::Choosable;
 use crate::distribution::host::parse_authority;
 use crate::distribution::origin::{
-    AccessControl, HostRule, HttpOrigin, HttpVersion, Origin, OriginKind, OriginTls, Reach, Roots,
-    Signing, TlsVersion, is_reserved,
+    AccessControl, Family, HostRule, HttpOrigin, HttpVersion, Origin, OriginKind, OriginTls, Reach,
+    Signing, Timeouts, TlsVersion, is_reserved,
 };
 use crate::distribution::origin_names::{OriginNames, Place};
 use crate::distribution::site::Distribution;
+use crate::message::connection::Scheme;
 use crate::message::path::is_safe_path;
 
 /// What a choice is made among.
@@ -30,6 +32,8 @@ pub struct Around<'a> {
     pub distribution: &'a Distribution,
     /// What the behavior names.
     pub target: Target,
+    /// By which viewers came: what matches it is the origin that code is about.
+    pub scheme: Scheme,
     pub names: &'a OriginNames,
     pub choosable: Choosable,
     /// Where our own admin listener is: no origin.
@@ -72,8 +76,8 @@ pub fn choose(choice: &OriginChoice, around: &Around<'_>) -> Result<Chosen, Inva
 // Of a group the first member alone changes.
 fn update(overrides: &OriginOverrides, around: &Around<'_>) -> Result<Chosen, Invalid> {
     let (members, failover) = around.distribution.members(around.target);
-    let mut all: Vec<Arc<Origin>> =
-        members.iter().map(|at| Arc::clone(&around.distribution.origins[*at])).collect();
+    let facing = |at: &usize| Arc::clone(around.scheme.origin(&around.distribution.origins[*at]));
+    let mut all: Vec<Arc<Origin>> = members.iter().map(facing).collect();
     if let Some(first) = all.first_mut() {
         *first = overridden(UPDATE, first, overrides, around)?;
     }
@@ -84,6 +88,7 @@ fn by_id<'a>(call: &str, id: &str, around: &Around<'a>) -> Result<&'a Arc<Origin
     let mut origins = around.distribution.origins.iter();
     origins
         .find(|origin| origin.id == id)
+        .map(|origin| around.scheme.origin(origin))
         .ok_or_else(|| Invalid::new(call, "must name an origin of the distribution", id))
 }
 
@@ -134,15 +139,42 @@ fn overridden(
     Ok(Arc::new(origin))
 }
 
-// What a log calls it, and what tells it from others in a key.
+// What a log calls it, and what tells it from others in a key: how it is reached, what it has to
+// prove and what is proved to it. A site that is found by another SNI, or shows more to a
+// certificate or a signature of ours, is another one.
 fn describe(origin: &Origin) -> String {
-    let OriginKind::Http(http) = &origin.kind else { return origin.id.clone() };
+    let signed = match &origin.access {
+        Some(AccessControl { signing, service, region, .. }) => match signing {
+            Signing::Always => format!("(signed={service}/{region})"),
+            Signing::NoOverride => format!("(signed-else={service}/{region})"),
+            Signing::Never => String::new(),
+        },
+        None => String::new(),
+    };
+    let OriginKind::Http(http) = &origin.kind else { return format!("{}{signed}", origin.id) };
     let host = match &http.host_rule {
-        HostRule::Fixed(name) => name.as_str(),
+        HostRule::Fixed(name) | HostRule::Named(name) => name.as_str(),
         HostRule::Origin | HostRule::Viewer => "",
     };
-    let scheme = if http.tls.is_some() { "https" } else { "http" };
-    format!("{}>{scheme}://{}:{}{}|{host}", origin.id, http.host, http.port, origin.path)
+    let (scheme, proof) = match &http.tls {
+        Some(tls) => ("https", proof(tls)),
+        None => ("http", String::new()),
+    };
+    format!(
+        "{}{signed}>{scheme}{proof}://{}:{}{}|{host}",
+        origin.id, http.host, http.port, origin.path
+    )
+}
+
+// Nothing where the Host that is sent says the name and no certificate of ours is shown.
+fn proof(tls: &OriginTls) -> String {
+    let sni = tls.server_name.as_deref().map_or_else(String::new, |name| format!("(sni={name})"));
+    let names = match &tls.more_names[..] {
+        [] => String::new(),
+        names => format!("(names={})", names.join(",")),
+    };
+    let identity = if tls.identity.is_some() { "(mtls)" } else { "" };
+    format!("{sni}{names}{identity}")
 }
 
 fn reaches_elsewhere(overrides: &OriginOverrides) -> bool {
@@ -153,6 +185,7 @@ fn reaches_elsewhere(overrides: &OriginOverrides) -> bool {
         || overrides.tls_protocols.is_some()
         || overrides.sni.is_some()
         || overrides.allowed_certificate_names.is_some()
+        || overrides.without_identity
 }
 
 fn is_host(name: &str) -> bool {
@@ -194,9 +227,10 @@ fn http(
         OriginKind::Directory(_) if overrides.domain_name.is_some() => HttpOrigin {
             host: String::new(),
             port: 443,
-            tls: Some(usual_tls()),
+            tls: Some(OriginTls::usual()),
             host_rule: HostRule::Origin,
             version: HttpVersion::Http1,
+            family: Family::Both,
             reach: Reach::Anywhere,
         },
         OriginKind::Directory(_) => {
@@ -248,23 +282,13 @@ fn http(
     Ok(http)
 }
 
-fn usual_tls() -> OriginTls {
-    OriginTls {
-        roots: Roots::System,
-        server_name: None,
-        identity: None,
-        min: TlsVersion::V1_2,
-        more_names: Vec::new(),
-    }
-}
-
 // SNI is the name that the certificate has to be for, or one of those that are allowed beside it.
 fn tls(
     call: &str,
     base: Option<OriginTls>,
     overrides: &OriginOverrides,
 ) -> Result<OriginTls, Invalid> {
-    let mut tls = base.unwrap_or_else(usual_tls);
+    let mut tls = base.unwrap_or_else(OriginTls::usual);
     if let Some(protocols) = &overrides.tls_protocols {
         let has = |wanted: &str| protocols.iter().any(|known| known == wanted);
         tls.min = match (has("TLSv1.2"), has("TLSv1.3")) {
@@ -293,6 +317,9 @@ fn tls(
             return Err(Invalid::new(call, "must have an sni that is a host name", name));
         }
         tls.server_name = Some(name.clone());
+    }
+    if overrides.without_identity {
+        tls.identity = None;
     }
     Ok(tls)
 }
@@ -353,6 +380,7 @@ fn timeouts(call: &str, origin: &mut Origin, overrides: &OriginOverrides) -> Res
             *slot = given;
         }
     }
+    completion(call, timeouts, overrides)?;
     match overrides.connection_attempts {
         None => Ok(()),
         Some(attempts) if (1..=3).contains(&attempts) => {
@@ -362,6 +390,25 @@ fn timeouts(call: &str, origin: &mut Origin, overrides: &OriginOverrides) -> Res
         Some(attempts) => {
             let rule = "must have connectionAttempts from 1 to 3";
             Err(Invalid::new(call, rule, &attempts.to_string()))
+        }
+    }
+}
+
+// The whole answer may take no less time than its pieces, whichever of the two code said.
+fn completion(
+    call: &str,
+    timeouts: &mut Timeouts,
+    overrides: &OriginOverrides,
+) -> Result<(), Invalid> {
+    if let Some(seconds) = overrides.completion_timeout {
+        timeouts.complete = Some(Duration::from_secs(u64::from(seconds)));
+    }
+    let is_said = overrides.completion_timeout.is_some() || overrides.read_timeout.is_some();
+    match timeouts.complete.filter(|whole| is_said && *whole < timeouts.response) {
+        None => Ok(()),
+        Some(whole) => {
+            let rule = "must have timeouts.responseCompletionTimeout no less than readTimeout";
+            Err(Invalid::new(call, rule, &whole.as_secs().to_string()))
         }
     }
 }
@@ -398,24 +445,21 @@ fn access_control(
     Ok(AccessControl { signing, service, ..known.clone() })
 }
 
-// `bucket.s3.eu-west-1.amazonaws.com`
-fn region_of(host: &str) -> Option<&str> {
-    let (_, rest) = host.split_once(".s3.")?;
-    rest.strip_suffix(".amazonaws.com").filter(|region| !region.contains('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::sigv4::Credentials;
+    use crate::distribution::origin::{Identity, Subresources};
 
     fn origin(id: &str, host: &str) -> Arc<Origin> {
-        let tls = OriginTls { server_name: Some("pinned.test".into()), ..usual_tls() };
+        let tls = OriginTls { server_name: Some("pinned.test".into()), ..OriginTls::usual() };
         let http = HttpOrigin {
             host: host.into(),
             port: 8443,
             tls: Some(tls),
             host_rule: HostRule::Origin,
             version: HttpVersion::Http1,
+            family: Family::Both,
             reach: Reach::Anywhere,
         };
         Arc::new(Origin {
@@ -429,14 +473,23 @@ mod tests {
             access: None,
             shield: Some("https://parent.test".into()),
             bucket: None,
+            clear: None,
         })
     }
 
     fn made(overrides: &OriginOverrides, names: &OriginNames) -> Result<Arc<Origin>, Invalid> {
-        let distribution = distribution();
+        made_in(&distribution(), overrides, names)
+    }
+
+    fn made_in(
+        distribution: &Distribution,
+        overrides: &OriginOverrides,
+        names: &OriginNames,
+    ) -> Result<Arc<Origin>, Invalid> {
         let around = Around {
-            distribution: &distribution,
+            distribution,
             target: Target::Origin(0),
+            scheme: Scheme::Https,
             names,
             choosable: Choosable::Any,
             admin: "127.0.0.1:9080".parse().unwrap(),
@@ -488,6 +541,106 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_by_any_of_its_names_is_signed_for_in_its_region() {
+        let mut distribution = distribution();
+        let mut bucket = Origin::clone(&distribution.origins[0]);
+        bucket.access = Some(AccessControl {
+            signing: Signing::Always,
+            service: "s3".into(),
+            region: "us-east-1".into(),
+            credentials: Credentials {
+                id: "AKID".into(),
+                secret: Secret::new("secret".into()),
+                session_token: None,
+            },
+            subresources: Subresources::Refuse,
+        });
+        distribution.origins[0] = Arc::new(bucket);
+        for (name, region) in [
+            ("b.s3.eu-west-1.amazonaws.com", "eu-west-1"),
+            ("b.s3.dualstack.eu-west-1.amazonaws.com", "eu-west-1"),
+            ("b.s3-eu-west-1.amazonaws.com", "eu-west-1"),
+            // What names none keeps the region of the origin that it replaces.
+            ("b.s3.amazonaws.com", "us-east-1"),
+        ] {
+            let overrides =
+                OriginOverrides { domain_name: Some(name.into()), ..Default::default() };
+            let chosen = made_in(&distribution, &overrides, &OriginNames::default()).unwrap();
+            let access = chosen.access.as_ref().unwrap();
+            assert_eq!(access.region, region, "{name}");
+        }
+    }
+
+    // The id is a part of keys: what one of two origins shows must not be shown for the other.
+    #[test]
+    fn origins_that_differ_in_what_is_proved_are_told_apart() {
+        let mut distribution = distribution();
+        let mut base = Origin::clone(&distribution.origins[0]);
+        let OriginKind::Http(http) = &mut base.kind else { panic!() };
+        let (chain, key) = (vec![vec![1]], Secret::new(vec![2]));
+        http.tls.as_mut().unwrap().identity = Some(Identity { chain, key });
+        base.access = Some(AccessControl {
+            signing: Signing::Always,
+            service: "lambda".into(),
+            region: "us-east-1".into(),
+            credentials: Credentials {
+                id: "AKID".into(),
+                secret: Secret::new("hidden".into()),
+                session_token: None,
+            },
+            subresources: Subresources::Refuse,
+        });
+        distribution.origins[0] = Arc::new(base);
+        let signing = |behavior: &str, kind: &str| {
+            let (signing_behavior, origin_type) = (behavior.into(), kind.into());
+            let out = AccessControlOut { signing_behavior, origin_type };
+            OriginOverrides { access_control: Some(Some(out)), ..Default::default() }
+        };
+        let named = |names: &[&str]| OriginOverrides {
+            allowed_certificate_names: Some(names.iter().map(|name| (*name).to_string()).collect()),
+            ..Default::default()
+        };
+        let port = OriginOverrides { port: Some(8443), ..Default::default() };
+        let own = OriginOverrides { domain_name: Some("a.test".into()), ..Default::default() };
+        let all = [
+            port.clone(),
+            own,
+            OriginOverrides { sni: Some("one.test".into()), ..Default::default() },
+            OriginOverrides { sni: Some("two.test".into()), ..Default::default() },
+            named(&["one.test"]),
+            named(&["one.test", "two.test"]),
+            OriginOverrides { without_identity: true, ..Default::default() },
+            OriginOverrides { access_control: Some(None), ..port.clone() },
+            signing("no-override", "lambda"),
+            signing("always", "mediastore"),
+        ];
+        let id = |overrides: &OriginOverrides| {
+            let made = made_in(&distribution, overrides, &OriginNames::default());
+            made.unwrap_or_else(|why| panic!("{overrides:?}: {why:?}")).id.clone()
+        };
+        let ids: std::collections::BTreeSet<String> = all.iter().map(id).collect();
+        assert_eq!(ids.len(), all.len(), "{ids:?}");
+        assert!(ids.iter().all(|id| !id.contains("hidden")), "{ids:?}");
+        // One that is chosen in other words is the same.
+        let again = OriginOverrides { sni: Some("pinned.test".into()), ..Default::default() };
+        assert_eq!(id(&again), id(&port));
+        assert_eq!(id(&signing("never", "lambda")), id(&all[7]));
+    }
+
+    #[test]
+    fn code_may_bound_a_whole_answer() {
+        let overrides = OriginOverrides { completion_timeout: Some(40), ..Default::default() };
+        let chosen = made(&overrides, &OriginNames::default()).unwrap();
+        assert_eq!(chosen.timeouts.complete, Some(Duration::from_secs(40)));
+        let overrides = OriginOverrides {
+            read_timeout: Some(5),
+            completion_timeout: Some(5),
+            ..Default::default()
+        };
+        assert!(made(&overrides, &OriginNames::default()).is_ok());
+    }
+
+    #[test]
     fn a_certificate_may_be_for_each_name_that_is_allowed() {
         let names = |all: &[&str]| Some(all.iter().map(ToString::to_string).collect::<Vec<_>>());
         let with = |allowed_certificate_names| {
@@ -504,6 +657,24 @@ mod tests {
         );
         assert!(with(names(&["x.test", "a b"])).is_err());
         assert!(with(names(&["x.test"; 21])).is_err());
+    }
+
+    #[test]
+    fn code_may_have_no_certificate_shown() {
+        let mut distribution = distribution();
+        let mut proven = Origin::clone(&distribution.origins[0]);
+        let OriginKind::Http(http) = &mut proven.kind else { panic!("an HTTP origin") };
+        let identity = Identity { chain: vec![vec![1]], key: Secret::new(vec![2]) };
+        http.tls.as_mut().unwrap().identity = Some(identity);
+        distribution.origins[0] = Arc::new(proven);
+        for without_identity in [false, true] {
+            let overrides =
+                OriginOverrides { port: Some(9443), without_identity, ..Default::default() };
+            let chosen = made_in(&distribution, &overrides, &OriginNames::default()).unwrap();
+            let tls = http_of(&chosen).tls.as_ref().unwrap();
+            assert_eq!(tls.identity.is_none(), without_identity);
+            assert_eq!(tls.server_name.as_deref(), Some("pinned.test"));
+        }
     }
 
     #[test]
@@ -539,6 +710,12 @@ mod tests {
             OriginOverrides { port: Some(0), ..Default::default() },
             OriginOverrides { protocol: some("ftp"), ..Default::default() },
             OriginOverrides { read_timeout: Some(121), ..Default::default() },
+            OriginOverrides { completion_timeout: Some(29), ..Default::default() },
+            OriginOverrides {
+                read_timeout: Some(60),
+                completion_timeout: Some(59),
+                ..Default::default()
+            },
             OriginOverrides { connection_timeout: Some(0), ..Default::default() },
             OriginOverrides { connection_attempts: Some(4), ..Default::default() },
             OriginOverrides { tls_protocols: Some(vec!["SSLv3".into()]), ..Default::default() },
@@ -570,6 +747,7 @@ mod tests {
         let around = Around {
             distribution: &distribution,
             target: Target::Origin(0),
+            scheme: Scheme::Https,
             names: &names,
             choosable: Choosable::Declared,
             admin: "127.0.0.1:9080".parse().unwrap(),

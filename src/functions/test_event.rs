@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Map, Value};
 
-use super::event::{Event, Place, RequestFacts, ResponseFacts};
+use super::event::{Event, IdFacts, Place, RequestFacts, ResponseFacts};
 use crate::message::request::Fields;
 use crate::semantics::fields::FieldSection;
 
@@ -97,7 +97,7 @@ impl TestEvent {
             place: self.place,
             domain_name: self.domain_name.as_deref(),
             distribution_id: &self.distribution_id,
-            request_id: &self.request_id,
+            request_id: IdFacts::Text(&self.request_id),
             viewer: self.viewer,
             request: RequestFacts {
                 method: &self.method,
@@ -115,49 +115,55 @@ impl TestEvent {
     }
 }
 
-fn bad<T>(path: &str, what: impl Into<String>) -> Result<T, BadEvent> {
+/// A mistake at a place.
+pub fn bad<T>(path: &str, what: impl Into<String>) -> Result<T, BadEvent> {
     Err(BadEvent { path: path.to_string(), what: what.into() })
 }
 
-// A value and where it stands.
-struct Node<'v> {
-    path: String,
-    value: &'v Value,
+/// A value of an event and where it stands.
+pub struct Node<'v> {
+    pub path: String,
+    pub value: &'v Value,
 }
 
 impl<'v> Node<'v> {
-    fn object(&self) -> Result<&'v Map<String, Value>, BadEvent> {
+    /// Its members, if it is an object.
+    pub fn object(&self) -> Result<&'v Map<String, Value>, BadEvent> {
         match self.value {
             Value::Object(map) => Ok(map),
             _ => self.wrong("an object"),
         }
     }
 
-    // `null` is as good as nothing.
-    fn inner(&self, name: &str) -> Result<Option<Node<'v>>, BadEvent> {
+    /// A member; `null` is as good as nothing.
+    pub fn inner(&self, name: &str) -> Result<Option<Node<'v>>, BadEvent> {
         let value = self.object()?.get(name).filter(|value| !value.is_null());
         Ok(value.map(|value| Node { path: self.below(name), value }))
     }
 
-    fn wanted(&self, name: &str) -> Result<Node<'v>, BadEvent> {
+    /// A member that has to be there.
+    pub fn wanted(&self, name: &str) -> Result<Node<'v>, BadEvent> {
         match self.inner(name)? {
             Some(node) => Ok(node),
             None => bad(&self.below(name), "it is missing"),
         }
     }
 
-    fn below(&self, name: &str) -> String {
+    /// Where a member stands.
+    pub fn below(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
     }
 
-    fn text(&self) -> Result<String, BadEvent> {
+    /// Its text, if it is one.
+    pub fn text(&self) -> Result<String, BadEvent> {
         match self.value {
             Value::String(text) => Ok(text.clone()),
             _ => self.wrong("text"),
         }
     }
 
-    fn wrong<T>(&self, wanted: &str) -> Result<T, BadEvent> {
+    /// What it is, and what it is to be.
+    pub fn wrong<T>(&self, wanted: &str) -> Result<T, BadEvent> {
         let found = match self.value {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",

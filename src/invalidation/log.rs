@@ -3,18 +3,19 @@
 //!
 //! A file of the form that `frames` has.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, Incarnation, Mark, RecordId};
+use super::chain::{Chain, Mark, RecordId};
+pub use super::compaction::INCARNATIONS;
+use super::compaction::{compacted, folded};
 use super::frames::{self, LogFile, encode};
-use crate::cache::invalidations::{Matcher, Severity};
+pub use super::record::{Batch, FleetPassage, InvalidationRecord, Passage, Passed};
 use crate::message::key::InvalidationNumber;
 
 const MAGIC: &[u8] = b"foreshore invalidations 1\n";
@@ -22,116 +23,9 @@ const MAGIC: &[u8] = b"foreshore invalidations 1\n";
 const SHOWN: usize = 10_000;
 /// And the most octets of those with a name, as the log has them.
 const SHOWN_OCTETS: usize = 64 << 20;
-/// Records kept as they are when a log is rewritten, for being shown.
-const VERBATIM: usize = 1000;
-/// Incarnations of one edge's log whose last place is kept.
-pub const INCARNATIONS: usize = 16;
 /// A log longer than this is rewritten without what no longer matters, and again when it has
 /// doubled.
 const COMPACT_AT: u64 = 64 << 20;
-
-/// One accepted invalidation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InvalidationRecord {
-    pub number: u64,
-    pub id: String,
-    pub distribution: String,
-    pub matchers: Vec<Matcher>,
-    pub severity: Severity,
-    /// Milliseconds since the epoch; for people, decides nothing.
-    pub at: u64,
-    /// The edge it came from, where an edge passed it on, and how far that edge's log is in effect
-    /// with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Passed>,
-    /// How it was asked for through CloudFront's API, where it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub batch: Option<Batch>,
-    /// What tells this record from every other, whatever their numbers. The log gives it.
-    #[serde(default, skip_serializing_if = "RecordId::is_none")]
-    pub identity: RecordId,
-}
-
-/// How far the log of an edge is in effect here, as written down with a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Passed {
-    Marked(Passage),
-    Fleet(FleetPassage),
-    /// As it was written before records had an identity: the edge's log and a number, which proves
-    /// nothing.
-    Numbered(String, u64),
-}
-
-/// Up to which record the log of an edge is in effect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passage {
-    /// `edge-id/node-id`.
-    pub log: String,
-    /// Which life of its holder.
-    pub incarnation: Incarnation,
-    pub mark: Mark,
-    /// The holder said that this is its last record and that it gives no other.
-    #[serde(default, skip_serializing_if = "is_open")]
-    pub is_sealed: bool,
-}
-
-/// Up to which place a fleet's log is in effect here with a record, and which record of that log it
-/// is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FleetPassage {
-    pub epoch: RecordId,
-    pub number: u64,
-    /// Of the whole history up to there.
-    pub chain: RecordId,
-    /// The record's id in the fleet's log; none if it only says how far that is in effect.
-    pub id: RecordId,
-    /// Of what was published here, everything up to this local number has its place in that log.
-    pub own: u64,
-    /// Lost records of the epoch may still be put back.
-    #[serde(default, skip_serializing_if = "is_open")]
-    pub is_settling: bool,
-}
-
-fn is_open(is_sealed: &bool) -> bool {
-    !*is_sealed
-}
-
-/// CloudFront's InvalidationBatch, as it came.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
-    /// The caller's own name for it: said again, it is the same invalidation.
-    pub reference: String,
-    pub paths: Vec<String>,
-}
-
-impl InvalidationRecord {
-    /// A record that has no number yet, and no identity.
-    pub fn new(
-        id: String,
-        distribution: String,
-        matchers: Vec<Matcher>,
-        severity: Severity,
-        at: u64,
-    ) -> Self {
-        Self {
-            number: 0,
-            id,
-            distribution,
-            matchers,
-            severity,
-            at,
-            from: None,
-            batch: None,
-            identity: RecordId::NONE,
-        }
-    }
-
-    /// Its place in the log.
-    pub const fn mark(&self) -> Mark {
-        Mark { number: self.number, id: self.identity }
-    }
-}
 
 /// The log of invalidations, open for appending.
 pub struct InvalidationLog {
@@ -162,8 +56,10 @@ struct Inner {
     broken: bool,
     /// Set when the holder leaves: nothing more is accepted.
     is_closed: bool,
-    /// From this length on it is rewritten.
+    /// From this length on it is rewritten; no length, while it is being rewritten.
     compact_at: u64,
+    /// Numbers were given that are in no record of the file.
+    has_unwritten: bool,
 }
 
 // About what a record takes in the log.
@@ -231,6 +127,7 @@ impl InvalidationLog {
             broken: false,
             is_closed: false,
             compact_at: COMPACT_AT,
+            has_unwritten: false,
         };
         records.iter().for_each(|record| inner.remember(&Arc::new(record.clone()), octets(record)));
         let mut chain = Chain::default();
@@ -360,6 +257,7 @@ impl InvalidationLog {
         apply: impl FnOnce(&InvalidationRecord),
     ) -> InvalidationRecord {
         let mut inner = self.inner.lock();
+        inner.has_unwritten = true;
         inner.last += 1;
         record.number = inner.last;
         record.identity = RecordId::random();
@@ -379,6 +277,48 @@ impl InvalidationLog {
         let mut inner = self.inner.lock();
         inner.is_closed = true;
         inner.file.sync()
+    }
+
+    /// Makes the file say all that is in force, for another process to go on with it. Nothing may
+    /// be written meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot say that now.
+    pub fn settle(&self) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        if inner.broken || inner.has_unwritten {
+            return Err(io::Error::other(
+                "the invalidation log could not be written before; restart after mending the disk",
+            ));
+        }
+        if inner.compact_at == u64::MAX {
+            return Err(io::Error::other(
+                "the invalidation log is being rewritten; ask again in a few seconds",
+            ));
+        }
+        inner.file.sync()
+    }
+
+    /// Goes on behind what another process has written since; `apply` is called with each of its
+    /// records. Nothing may be written meanwhile.
+    pub fn catch_up(&self, mut apply: impl FnMut(&InvalidationRecord)) -> io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let mut inner = self.inner.lock();
+        let mut file = frames::open(path)?;
+        let bytes = LogFile::read_all(&mut file)?;
+        let (records, good) = read_records(&bytes)?;
+        LogFile::truncate(&mut file, good as u64)?;
+        inner.file = Box::new(file);
+        inner.len = good as u64;
+        let last = inner.last;
+        for record in records.into_iter().filter(|record| record.number > last) {
+            inner.last = record.number;
+            inner.remember(&Arc::new(record.clone()), octets(&record));
+            self.chain.write().push(record.mark());
+            apply(&record);
+        }
+        Ok(())
     }
 
     /// The last record, by number and identity.
@@ -513,104 +453,42 @@ fn read_records(bytes: &[u8]) -> io::Result<(Vec<InvalidationRecord>, usize)> {
     Ok((records, at))
 }
 
-/// What of these records still matters: of each matcher the latest of its severity, and nothing
-/// that a later `/*` covers.
-///
-/// The last thousand stay as they are: people look them up.
-fn compacted(mut records: Vec<InvalidationRecord>) -> Vec<InvalidationRecord> {
-    let kept = records.split_off(records.len().saturating_sub(VERBATIM));
-    let mut said = HashSet::new();
-    kept.iter().rev().for_each(|record| drop(news(record, &mut said)));
-    let mut old = with_passages(records, &kept, &mut said);
-    old.extend(kept);
-    old
-}
-
-// The same of records that only matter for what they say.
-fn folded(
-    records: Vec<InvalidationRecord>,
-    said: &mut HashSet<(String, Severity, Matcher)>,
-) -> Vec<InvalidationRecord> {
-    let mut out: Vec<InvalidationRecord> = Vec::new();
-    for record in records.into_iter().rev() {
-        let matchers = news(&record, said);
-        if !matchers.is_empty() {
-            out.push(InvalidationRecord { matchers, ..record });
-        }
-    }
-    out.reverse();
-    out
-}
-
-// And of records that may also say how far an edge's log is in effect: the last that says so of an
-// incarnation stays, even if it says nothing else. Of each log the last few incarnations count, as
-// they do where they are in use.
-fn with_passages(
-    records: Vec<InvalidationRecord>,
-    later: &[InvalidationRecord],
-    said: &mut HashSet<(String, Severity, Matcher)>,
-) -> Vec<InvalidationRecord> {
-    let mut passed: HashMap<String, Vec<Incarnation>> = HashMap::new();
-    let mut has_fleet = false;
-    let mut is_last = |record: &InvalidationRecord| {
-        if matches!(record.from, Some(Passed::Fleet(_))) {
-            return !std::mem::replace(&mut has_fleet, true);
-        }
-        let Some(Passed::Marked(passage)) = &record.from else { return false };
-        let known = passed.entry(passage.log.clone()).or_default();
-        let is_news = known.len() < INCARNATIONS && !known.contains(&passage.incarnation);
-        if is_news {
-            known.push(passage.incarnation);
-        }
-        is_news
-    };
-    for record in later.iter().rev() {
-        is_last(record);
-    }
-    let mut out: Vec<InvalidationRecord> = Vec::new();
-    for record in records.into_iter().rev() {
-        let matchers = news(&record, said);
-        if is_last(&record) || !matchers.is_empty() {
-            out.push(InvalidationRecord { matchers, ..record });
-        }
-    }
-    out.reverse();
-    out
-}
-
-// What a record says that none after it has said; a hard one says a soft one too.
-fn news(
-    record: &InvalidationRecord,
-    said: &mut HashSet<(String, Severity, Matcher)>,
-) -> Vec<Matcher> {
-    let everything = Matcher::Prefix("/".into());
-    let key =
-        |severity, matcher: &Matcher| (record.distribution.clone(), severity, matcher.clone());
-    let is_known = |said: &HashSet<_>, matcher: &Matcher| {
-        said.contains(&key(Severity::Hard, matcher))
-            || (record.severity == Severity::Soft && said.contains(&key(Severity::Soft, matcher)))
-    };
-    let is_over = is_known(said, &everything);
-    let news: Vec<Matcher> = record
-        .matchers
-        .iter()
-        .filter(|matcher| !is_over && !is_known(said, matcher))
-        .cloned()
-        .collect();
-    said.extend(news.iter().map(|matcher| key(record.severity, matcher)));
-    news
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::chain::Incarnation;
+    use super::super::compaction::VERBATIM;
     use super::super::frames::disk::Disk;
     use super::*;
+    use crate::cache::invalidations::{Matcher, Severity};
     use crc32fast::hash as crc32;
     use proptest::prelude::*;
 
     fn record(path: &str) -> InvalidationRecord {
         let matchers = vec![Matcher::Path(path.into())];
         InvalidationRecord::new(path.into(), "E".into(), matchers, Severity::Hard, 0)
+    }
+
+    #[test]
+    fn another_process_goes_on_with_it_and_gives_it_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let accept = |log: &InvalidationLog, path| log.accept(record(path), |_| ()).unwrap().number;
+        let (own, _) = InvalidationLog::open(folder.path()).unwrap();
+        assert_eq!(accept(&own, "/a"), 1);
+        own.settle().unwrap();
+        let (other, records) = InvalidationLog::open(folder.path()).unwrap();
+        assert_eq!(records.len(), 1);
+        assert_eq!([accept(&other, "/b"), accept(&other, "/c")], [2, 3]);
+        drop(other);
+        let mut told = Vec::new();
+        own.catch_up(|record| told.push(record.id.clone())).unwrap();
+        assert_eq!(told, ["/b", "/c"]);
+        assert!(own.find("/c").is_some() && own.tail().number == 3);
+        assert_eq!(accept(&own, "/d"), 4);
+        own.number_unwritten(record("/e"), |_| ());
+        assert!(own.settle().is_err(), "the file does not say all that is in force");
+        let (_, records) = InvalidationLog::open(folder.path()).unwrap();
+        let numbers: Vec<u64> = records.iter().map(|record| record.number).collect();
+        assert_eq!(numbers, [1, 2, 3, 4]);
     }
 
     proptest! {

@@ -2,7 +2,9 @@
 //! that log.
 
 pub mod chain;
+mod compaction;
 pub mod frames;
 pub mod log;
+pub mod record;
 pub mod service;
 pub mod sweep;

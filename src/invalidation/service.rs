@@ -10,7 +10,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use tokio::sync::{Notify, oneshot};
 
 use super::log::{InvalidationLog, InvalidationRecord};
@@ -38,6 +38,15 @@ pub enum Durability {
 /// cannot be reached.
 pub type Messenger = Box<dyn Fn(InvalidationNumber) -> oneshot::Receiver<()> + Send + Sync>;
 
+/// Takes what is invalidated here to the process that has taken this one's place, and gives it back
+/// with its number.
+pub type Relay =
+    Box<dyn Fn(InvalidationRecord, Durability) -> io::Result<InvalidationRecord> + Send + Sync>;
+
+/// Nothing is invalidated here while this is held: whatever comes waits. With a relay in it, what
+/// waits and what comes later goes there.
+pub type Held<'i> = RwLockWriteGuard<'i, Option<Relay>>;
+
 /// Takes invalidations, for every tier that this process has.
 pub struct Invalidator {
     table: Arc<Invalidations>,
@@ -57,6 +66,8 @@ pub struct Invalidator {
     messenger: OnceLock<Messenger>,
     /// Told of each invalidation that was not passed on to this process, before it takes effect.
     publisher: OnceLock<Publisher>,
+    /// Another process keeps the log now.
+    relay: RwLock<Option<Relay>>,
 }
 
 /// Hears of what is invalidated here first, in the order of the numbers. Must not invalidate
@@ -78,6 +89,7 @@ impl Invalidator {
             log_grew: Notify::new(),
             messenger: OnceLock::new(),
             publisher: OnceLock::new(),
+            relay: RwLock::default(),
         })
     }
 
@@ -103,12 +115,25 @@ impl Invalidator {
         let _ = self.publisher.set(publisher);
     }
 
+    /// Has whatever is invalidated wait, once what is under way has been written. Waits for that.
+    pub fn hold(&self) -> Held<'_> {
+        self.relay.write()
+    }
+
+    /// Puts in force what another process has written to the log, while whatever comes is held.
+    pub fn catch_up(&self, _held: &mut Held<'_>) -> io::Result<()> {
+        self.log().map_or(Ok(()), |log| log.catch_up(|record| self.put_in_force(record)))
+    }
+
     /// Notes which distributions of a site are tried out on which others' viewers, and lets
     /// `install` put the site in force. No invalidation takes effect in between.
     pub fn follow(&self, site: &Site, install: impl FnOnce()) {
+        // Made and dropped while nobody is kept waiting.
+        let mut next = staging_of(site);
         let mut staging = self.staging.write();
-        *staging = staging_of(site);
+        std::mem::swap(&mut *staging, &mut next);
         install();
+        drop(staging);
     }
 
     /// The log, where there is one.
@@ -128,6 +153,10 @@ impl Invalidator {
         record: InvalidationRecord,
         durability: Durability,
     ) -> io::Result<InvalidationRecord> {
+        let relay = self.relay.read();
+        if let Some(relay) = &*relay {
+            return relay(record, durability);
+        }
         let record = match durability {
             Durability::Synced => {
                 let log = self.log().ok_or_else(|| io::Error::other("there is no log"))?;
@@ -135,7 +164,7 @@ impl Invalidator {
                 self.free(&record);
                 record
             }
-            Durability::InForce => self.hold(record),
+            Durability::InForce => self.put_in_force_anyway(record),
         };
         self.log_grew.notify_one();
         Ok(record)
@@ -189,7 +218,7 @@ impl Invalidator {
     }
 
     // Puts in force what holds whether it can be written or not.
-    fn hold(&self, record: InvalidationRecord) -> InvalidationRecord {
+    fn put_in_force_anyway(&self, record: InvalidationRecord) -> InvalidationRecord {
         let in_force = |record: &InvalidationRecord| self.put_in_force(record);
         let Some(log) = self.log() else {
             let _turn = self.unlogged.lock();
@@ -265,11 +294,9 @@ mod tests {
 
     use super::super::frames::LogFile;
     use super::*;
-    use crate::distribution::site::DiskSettings;
     use crate::message::stored::Stored;
     use crate::semantics::time::Timestamp;
-    use crate::store::disk::files::Folder;
-    use crate::store::disk::load::Doubt;
+    use crate::store::disk::tests::in_a_folder;
 
     /// A log in memory that notes the table's head whenever it is written or synced.
     #[derive(Clone)]
@@ -361,22 +388,6 @@ mod tests {
         InvalidationRecord::new("I1".into(), "E".into(), matchers, severity, 0)
     }
 
-    // The folder lives as long as the disk is used.
-    fn disk() -> (tempfile::TempDir, Arc<Disk>) {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = DiskSettings {
-            path: folder.path().to_path_buf(),
-            size: 256 << 20,
-            queue: 1 << 20,
-            scrub: 0,
-            objects: 1000,
-            key: None,
-        };
-        let files = Box::new(Folder::open(folder.path()).unwrap());
-        let disk = Disk::open(files, settings, InvalidationNumber(0), Doubt::BeginEmpty).unwrap();
-        (folder, disk)
-    }
-
     #[tokio::test]
     async fn what_a_hard_one_covers_leaves_the_memory() {
         let stage = Stage::new();
@@ -397,7 +408,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_hard_one_of_an_operator_has_anything_looked_through() {
         let stage = Stage::new();
-        let (_folder, disk) = disk();
+        let (_folder, disk) = in_a_folder();
         stage.invalidation.keep_disk(disk);
         let accept = |record| stage.invalidation.accept(record, Durability::Synced).unwrap();
         accept(record("/a", Severity::Soft));
@@ -428,6 +439,33 @@ mod tests {
         assert_eq!(stage.invalidation.accept(hard(), Durability::InForce).unwrap().number, 3);
     }
 
+    #[test]
+    fn what_comes_while_it_is_held_goes_to_whoever_keeps_the_log_then() {
+        for is_handed_over in [false, true] {
+            let stage = Stage::new();
+            let invalidation = &stage.invalidation;
+            let accept = || {
+                let record = record("/a", Severity::Hard);
+                invalidation.accept(record, Durability::Synced).unwrap().number
+            };
+            let mut held = invalidation.hold();
+            let number = std::thread::scope(|scope| {
+                let waiting = scope.spawn(accept);
+                if is_handed_over {
+                    *held = Some(Box::new(|record, durability| {
+                        assert_eq!(durability, Durability::Synced);
+                        Ok(InvalidationRecord { number: 77, ..record })
+                    }));
+                }
+                assert_eq!(stage.table.head().0, 0, "it waits");
+                drop(held);
+                waiting.join().unwrap()
+            });
+            let want = if is_handed_over { (77, 0) } else { (1, 1) };
+            assert_eq!((number, stage.table.head().0), want);
+        }
+    }
+
     #[tokio::test]
     async fn without_a_log_only_viewers_writes_are_taken() {
         let stage = Stage::without_log();
@@ -449,7 +487,7 @@ mod tests {
         };
         assert_eq!(accept(Durability::Synced), [("append", 0), ("sync", 0)]);
         assert_eq!(accept(Durability::InForce), [("append", 1)]);
-        let (_folder, disk) = disk();
+        let (_folder, disk) = in_a_folder();
         stage.invalidation.keep_disk(disk);
         assert_eq!(accept(Durability::InForce), [("append", 2), ("sync", 2)]);
         assert_eq!(stage.table.head().0, 3);

@@ -246,12 +246,19 @@ function finisher(id, next) {
     whenEmpty = null;
     then();
   };
+  // The first word counts, whichever way it comes, as in AWS's runtime: many functions call back a
+  // second time, or go on behind it and throw.
+  let isSaid = false;
+  const first = (then) => (...said) => {
+    if (isSaid) return;
+    isSaid = true;
+    then(...said);
+  };
   const self = {
     context: null,
-    resolved: (result) => once(() => send(result)),
-    rejected: (error) => once(() => fail(error)),
-    byCallback: (error, result, mayWait) => {
-      if (isOver) return;
+    resolved: first((result) => once(() => send(result))),
+    rejected: first((error) => once(() => fail(error))),
+    byCallback: first((error, result, mayWait) => {
       const end = () => once(() => (error === undefined || error === null ? send(result) : fail(error)));
       if (mayWait && (error === undefined || error === null)
           && self.context.callbackWaitsForEmptyEventLoop) {
@@ -260,7 +267,7 @@ function finisher(id, next) {
         // Not within the handler: what it does after its callback is still its own.
         setImmediate(end);
       }
-    },
+    }),
   };
   return self;
 }
@@ -322,6 +329,11 @@ function uncaught(type, label, code) {
 process.on('uncaughtException', uncaught(null, 'Uncaught Exception', 129));
 process.on('unhandledRejection', uncaught('Runtime.UnhandledPromiseRejection', 'Unhandled Promise Rejection', 128));
 
+// Another version may lack what the code uses, or have what AWS's has not.
+const wanted = String(env.AWS_EXECUTION_ENV).replace('AWS_Lambda_', '');
+if (wanted !== `nodejs${process.versions.node.split('.')[0]}.x`) {
+  process.stderr.write(`foreshore: ${wanted} is wanted, and Node.js ${process.versions.node} is what there is\n`);
+}
 patchConsole();
 // `require` in this text would look beside this text.
 process.argv[1] = path.join(env.LAMBDA_TASK_ROOT, 'index.js');

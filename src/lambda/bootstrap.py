@@ -211,6 +211,10 @@ def main():
     sys.path[0] = root
     sys.argv = [os.path.join(root, "bootstrap")]
     logging.getLogger().addHandler(Handler())
+    # Another version may lack what the code uses, or have what AWS's has not.
+    wanted = os.environ.get("AWS_EXECUTION_ENV", "").replace("AWS_Lambda_", "")
+    if wanted != "python%d.%d" % sys.version_info[:2]:
+        print("foreshore: %s is wanted, and Python %s is what there is" % (wanted, sys.version.split()[0]), file=sys.stderr)
     try:
         handler = find(os.environ["_HANDLER"])
     except BaseException as error:

@@ -1,10 +1,13 @@
 //! Where the code of a function lies: zips are unpacked once under their digest, folders are used
 //! in place; and whether either has changed.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -52,6 +55,87 @@ pub fn prepare(code: &Path, store: &Path) -> Result<PathBuf, String> {
     }
     moved.map_err(told)?;
     Ok(place)
+}
+
+/// What a file is called that says that a process runs code from here, before the number of that
+/// process and one within it. It is locked for as long as that is so: numbers of processes come
+/// back.
+const USED_BY: &str = "used-by-";
+
+static NEXT_USE: AtomicU64 = AtomicU64::new(0);
+
+/// Has other processes know that this one runs code that was unpacked in a folder, until what it
+/// gives is dropped.
+pub fn note_use(folder: &Path) -> io::Result<File> {
+    let number = NEXT_USE.fetch_add(1, Ordering::Relaxed);
+    let place = folder.join(format!("{USED_BY}{}-{number}", std::process::id()));
+    // Nobody finds it before it is locked.
+    let part = place.with_extension("part");
+    let file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+    file.lock()?;
+    fs::rename(&part, &place)?;
+    Ok(file)
+}
+
+/// Says whether another process runs code that was unpacked in a folder, as one does that has
+/// handed its place over and drains.
+pub fn is_used_by_others(folder: &Path) -> bool {
+    let own = std::process::id();
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| {
+            let (process, number) = name.strip_prefix(USED_BY)?.split_once('-')?;
+            number.parse::<u64>().ok()?;
+            process.parse::<u32>().ok()
+        });
+        if process.is_none_or(|process| process == own) {
+            return false;
+        }
+        let Ok(file) = File::open(entry.path()) else { return false };
+        let is_alive = file.try_lock().is_err();
+        if !is_alive {
+            let _ = fs::remove_file(entry.path());
+        }
+        is_alive
+    })
+}
+
+/// Puts aside what was unpacked below `store` and has none of these names, and what others left half
+/// done; gives back where it lies, to be removed. Nothing may be made ready meanwhile.
+pub fn set_aside(store: &Path, used: &HashSet<OsString>) -> Vec<PathBuf> {
+    let mut aside = Vec::new();
+    for entry in fs::read_dir(store).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        if used.contains(&name) {
+            continue;
+        }
+        let Some(name) = name.to_str() else { continue };
+        let is_digest =
+            |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if is_digest(name) {
+            // From here on it is found by none; how long its end takes is of no matter.
+            let gone = store.join(format!("{name}.gone-{}", std::process::id()));
+            if fs::rename(&path, &gone).is_ok() {
+                aside.push(gone);
+            }
+            continue;
+        }
+        let Some((digest, rest)) = name.split_once('.') else { continue };
+        let by = rest.strip_prefix("gone-").or_else(|| rest.strip_prefix("part-"));
+        let is_left = by.is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        if is_digest(digest) && is_left {
+            aside.push(path);
+        }
+    }
+    aside
+}
+
+/// Removes what was put aside.
+pub fn remove(aside: &[PathBuf]) {
+    for path in aside {
+        let _ = fs::remove_dir_all(path);
+    }
 }
 
 fn sha256(file: &mut File) -> io::Result<String> {
@@ -156,6 +240,47 @@ mod tests {
         fs::write(&zip, samples::zip(&bad)).unwrap();
         assert!(prepare(&zip, &store).unwrap_err().contains("f.zip"));
         assert_eq!(fs::read_dir(&store).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_in_no_use_is_put_aside_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path();
+        let (used, old, half) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
+        let ours = format!("{half}.part-{}", std::process::id());
+        let theirs = format!("{half}.part-4294967295");
+        for name in [&used, &old, &ours, &theirs, &"other".to_string()] {
+            fs::create_dir(store.join(name)).unwrap();
+        }
+        let aside = set_aside(store, &HashSet::from([OsString::from(&used)]));
+        assert_eq!(aside.len(), 2, "{aside:?}");
+        assert!(!store.join(&old).exists());
+        remove(&aside);
+        let mut left: Vec<_> = fs::read_dir(store)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort_unstable();
+        assert_eq!(left, [used, ours, "other".into()]);
+        assert!(set_aside(&store.join("none"), &HashSet::new()).is_empty());
+    }
+
+    #[test]
+    fn it_is_known_which_processes_run_code_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = note_use(folder.path()).unwrap();
+        assert!(!is_used_by_others(folder.path()), "nobody else does");
+        let other = folder.path().join(format!("{USED_BY}4294967295-0"));
+        let held = File::create(&other).unwrap();
+        held.try_lock().unwrap();
+        assert!(is_used_by_others(folder.path()));
+        // By its own word: a process that another test starts just then has the file open, too.
+        held.unlock().unwrap();
+        assert!(!is_used_by_others(folder.path()), "it has ended");
+        assert!(!other.exists());
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "and this one's own stays");
+        drop(own);
     }
 
     #[test]

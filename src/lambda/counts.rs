@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::failure::InvokeFailure;
 use super::pool::Tally;
@@ -30,12 +31,19 @@ pub struct Counts {
     waiting: AtomicUsize,
     invocations: Total,
     /// By kind, in the order of [`KINDS`].
-    failures: [Total; 6],
+    failures: [Total; 7],
     pub failed_starts: Total,
+    /// Microseconds that all calls have taken.
+    run_micros: AtomicU64,
+    /// The most octets that a worker was seen with.
+    memory: AtomicU64,
 }
 
 const STATES: [&str; 3] = ["idle", "busy", "starting"];
-const KINDS: [&str; 6] = ["throttled", "timeout", "memory", "exit", "init", "handler"];
+const KINDS: [&str; 7] =
+    ["throttled", "timeout", "memory", "exit", "init", "handler", "validation"];
+/// The last of them.
+const INVALID: usize = KINDS.len() - 1;
 
 impl Counts {
     fn new(name: &str) -> Self {
@@ -46,6 +54,8 @@ impl Counts {
             invocations: Total::default(),
             failures: Default::default(),
             failed_starts: Total::default(),
+            run_micros: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
         }
     }
 
@@ -67,13 +77,32 @@ impl Counts {
             Some(InvokeFailure::OutOfMemory) => 2,
             Some(InvokeFailure::Exited(_)) => 3,
             Some(InvokeFailure::InitFailed { .. }) => 4,
-            Some(
-                InvokeFailure::HandlerError { .. }
-                | InvokeFailure::TooLarge
-                | InvokeFailure::NotJson,
-            ) => 5,
+            Some(InvokeFailure::HandlerError { .. }) => 5,
+            Some(InvokeFailure::TooLarge | InvokeFailure::NotJson) => INVALID,
         };
         self.failures[at].add();
+    }
+
+    /// Counts an answer that breaks a rule, of a call that was counted.
+    pub fn invalid(&self) {
+        self.failures[INVALID].add();
+    }
+
+    /// Notes how long a call took in its worker, and the most memory that the worker was seen with.
+    pub fn ran(&self, took: Duration, memory: u64) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.run_micros.fetch_add(micros, Ordering::Relaxed);
+        self.memory.fetch_max(memory, Ordering::Relaxed);
+    }
+
+    /// How long all calls have taken in their workers.
+    pub fn run_time(&self) -> Duration {
+        Duration::from_micros(self.run_micros.load(Ordering::Relaxed))
+    }
+
+    /// The most octets that a worker was seen with.
+    pub fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
     }
 
     /// Workers that are idle, busy, starting; calls that wait.
@@ -158,6 +187,16 @@ impl Shelf {
         for one in all.iter() {
             let _ = writeln!(out, "{name}{{{}}} {}", label(one), one.failed_starts.get());
         }
+        let name = "foreshore_lambda_seconds_total";
+        family(out, name, "counter", "Time that calls have taken in their workers.");
+        for one in all.iter() {
+            let _ = writeln!(out, "{name}{{{}}} {}", label(one), one.run_time().as_secs_f64());
+        }
+        let name = "foreshore_lambda_memory_bytes";
+        family(out, name, "gauge", "The most memory that a worker was seen with.");
+        for one in all.iter() {
+            let _ = writeln!(out, "{name}{{{}}} {}", label(one), one.memory());
+        }
     }
 }
 
@@ -181,6 +220,9 @@ mod tests {
         counts.note(Tally { starting: 1, idle: 2, busy: 3, waiting: 4 });
         counts.count(None);
         counts.count(Some(&InvokeFailure::TimedOut));
+        counts.invalid();
+        counts.ran(Duration::from_millis(1500), 48 << 20);
+        counts.ran(Duration::from_millis(500), 40 << 20);
         let mut text = String::new();
         shelf.write(&mut text);
         for line in [
@@ -189,6 +231,9 @@ mod tests {
             "foreshore_lambda_invocations_total{function=\"resize\"} 2\n",
             "foreshore_lambda_errors_total{function=\"resize\",kind=\"timeout\"} 1\n",
             "foreshore_lambda_errors_total{function=\"resize\",kind=\"memory\"} 0\n",
+            "foreshore_lambda_errors_total{function=\"resize\",kind=\"validation\"} 1\n",
+            "foreshore_lambda_seconds_total{function=\"resize\"} 2\n",
+            "foreshore_lambda_memory_bytes{function=\"resize\"} 50331648\n",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }

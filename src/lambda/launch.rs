@@ -4,23 +4,27 @@
 //! It is this same program, started as `foreshore __worker`: what must be done between fork and
 //! exec is done after an exec, in a process with one thread, where it needs no unsafe code.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::IntoRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, RestrictionStatus, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
-use rustix::fs::OFlags;
-use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags, statvfs};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount_bind, mount_bind_recursive,
+    mount_change, mount_remount, unmount,
+};
 use rustix::process::{
     Gid, Pid, Resource, Rlimit, Signal, Uid, getgid, getppid, getuid,
-    set_parent_process_death_signal, setrlimit,
+    set_parent_process_death_signal, setrlimit, umask,
 };
 use rustix::thread::{
     UnshareFlags, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
@@ -98,6 +102,8 @@ pub struct Orders {
     pub no_network: bool,
     /// Whether standard input is the connection to the edge.
     pub has_connection: bool,
+    /// The file by which it comes into its cgroup.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// The variable that tells a bootstrap its connection.
@@ -148,6 +154,10 @@ fn give_up(orders: &Orders) -> Result<Vec<String>, String> {
         if let Err(error) = setrlimit(resource, limit) {
             lacking.push(format!("resource limits ({error})"));
         }
+    }
+    if let Some(door) = &orders.cgroup {
+        // Zero is who writes.
+        fs::write(door, "0").map_err(|error| format!("{}: {error}", door.display()))?;
     }
     let ids = orders.user.as_deref().map(find_user).transpose()?;
     let has_tmp = match cover_tmp(orders) {
@@ -207,18 +217,77 @@ fn restrict_files(orders: &Orders, has_tmp: bool) -> Result<RestrictionStatus, R
 }
 
 // Puts the worker's own folder in the place of /tmp, for code that does not ask where to write. What
-// lies below /tmp itself would be hidden by that; then it is left as it is, as where there is no
-// folder. Says whether it was done.
+// the worker is made of and lies below /tmp itself is mounted again within that folder first, where
+// it will be found at its own path. Says whether it was done.
 fn cover_tmp(orders: &Orders) -> io::Result<bool> {
-    let is_below = |path: &PathBuf| path.starts_with(TMP);
-    if orders.readable.iter().chain(&orders.writable).any(is_below) {
+    let below = below_tmp(orders);
+    if below.contains_key(Path::new(TMP)) {
+        eprintln!(
+            "foreshore: no /tmp of its own: its interpreter is installed in /tmp itself; install it in a folder, or write to TMPDIR"
+        );
         return Ok(false);
     }
     unshare(UnshareFlags::NEWNS)?;
     let Some(own) = orders.writable.first() else { return Ok(false) };
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    mount_bind(own.as_path(), TMP)?;
+    // Another user is to come through the folders that are made, whatever the edge's own mask.
+    let mask = umask(Mode::from_raw_mode(0o022));
+    let mounted = below.iter().try_for_each(|(place, may_write)| again(own, place, *may_write));
+    umask(mask);
+    mounted?;
+    mount_bind_recursive(own.as_path(), TMP)?;
     Ok(true)
+}
+
+// What of a worker's folders lies below /tmp, an outer one before those within it, and whether it
+// may be written to. A path may be a link to there, or lead through one that is there.
+fn below_tmp(orders: &Orders) -> BTreeMap<PathBuf, bool> {
+    let readable = orders.readable.iter().map(|path| (path, false));
+    let writable = orders.writable.iter().map(|path| (path, true));
+    let mut below = BTreeMap::new();
+    for (path, may_write) in readable.chain(writable) {
+        let Ok(real) = fs::canonicalize(path) else { continue };
+        let is_plain = path.components().all(|part| part != Component::ParentDir);
+        for place in [is_plain.then(|| path.clone()), Some(real)].into_iter().flatten() {
+            if place.starts_with(TMP) {
+                *below.entry(place).or_insert(false) |= may_write;
+            }
+        }
+    }
+    below
+}
+
+// Mounts a place below /tmp at the same place within the own folder. Landlock lets everything below
+// that folder be written to, so what may only be read is mounted so.
+fn again(own: &Path, place: &Path, may_write: bool) -> io::Result<()> {
+    let Ok(below) = place.strip_prefix(TMP) else { return Ok(()) };
+    let at = own.join(below);
+    if !at.exists() {
+        if place.is_dir() {
+            fs::create_dir_all(&at)?;
+        } else {
+            at.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::File::create(&at)?;
+        }
+    }
+    mount_bind(place, at.as_path())?;
+    if may_write {
+        return Ok(());
+    }
+    let done = statvfs(at.as_path())
+        .and_then(|known| mount_remount(at.as_path(), read_only(known.f_flag), ""));
+    if done.is_err() {
+        // The worker goes on without a /tmp of its own, and could write to its code by this way.
+        unmount(at.as_path(), UnmountFlags::DETACH)?;
+    }
+    done.map_err(io::Error::from)
+}
+
+// How what may only be read is mounted. Whatever is not run from where it lies is not run from
+// here either: whoever is root in a namespace alone may not take that away from it.
+fn read_only(known: StatVfsMountFlags) -> MountFlags {
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    if known.contains(StatVfsMountFlags::NOEXEC) { flags | MountFlags::NOEXEC } else { flags }
 }
 
 /// A user's own and first group's number.
@@ -357,18 +426,56 @@ mod tests {
         assert_eq!(find_program("no-such-program", "/bin:/usr/bin"), None);
     }
 
-    #[test]
-    fn orders_survive_being_written() {
-        let orders = Orders {
+    fn orders(readable: &[&Path], writable: &[&Path]) -> Orders {
+        let owned = |paths: &[&Path]| paths.iter().map(|path| path.to_path_buf()).collect();
+        Orders {
             argv: vec!["/usr/bin/node".into(), "a \"b\"".into()],
-            readable: vec!["/srv/code".into()],
-            writable: vec![],
+            readable: owned(readable),
+            writable: owned(writable),
             folder: "/srv/code".into(),
             parent: 7,
             user: Some("web".into()),
             no_network: true,
             has_connection: true,
+            cgroup: Some("/sys/fs/cgroup/a/cgroup.procs".into()),
+        }
+    }
+
+    #[test]
+    fn what_lies_below_tmp_is_found_by_its_own_name_and_by_links() {
+        let folder = tempfile::tempdir_in(TMP).unwrap();
+        let [code, own] = ["code", "code/own"].map(|name| folder.path().join(name));
+        fs::create_dir_all(&own).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("code", &link).unwrap();
+        let around = folder.path().join("code/../code");
+        let gone = folder.path().join("gone");
+        let [at_code, at_own] = [code.as_path(), own.as_path()];
+        let found = |readable: &[&Path], writable: &[&Path]| -> Vec<(PathBuf, bool)> {
+            below_tmp(&orders(readable, writable)).into_iter().collect()
         };
+        // An outer one first: what is mounted within it has to come on top.
+        let (outer, inner) = ((code.clone(), false), (own.clone(), true));
+        assert_eq!(found(&[at_code, Path::new("/usr")], &[at_own]), [outer.clone(), inner]);
+        assert_eq!(found(&[link.as_path()], &[]), [outer.clone(), (link.clone(), false)]);
+        assert_eq!(found(&[around.as_path(), gone.as_path()], &[]), [outer]);
+        assert_eq!(found(&[at_code], &[at_code]), [(code.clone(), true)]);
+        assert!(found(&[Path::new("/usr"), Path::new("/tmp/../usr")], &[]).is_empty());
+    }
+
+    #[test]
+    fn what_is_mounted_again_is_no_more_than_it_was() {
+        let mounted = |known: &[StatVfsMountFlags]| read_only(known.iter().copied().collect());
+        let least = mounted(&[]);
+        assert!(least.contains(MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV));
+        assert!(!least.contains(MountFlags::NOEXEC));
+        let noexec = mounted(&[StatVfsMountFlags::NOEXEC, StatVfsMountFlags::NODEV]);
+        assert_eq!(noexec, least | MountFlags::NOEXEC);
+    }
+
+    #[test]
+    fn orders_survive_being_written() {
+        let orders = orders(&[Path::new("/srv/code")], &[]);
         let again: Orders = serde_json::from_str(written(&orders).to_str().unwrap()).unwrap();
         assert_eq!(format!("{again:?}"), format!("{orders:?}"));
     }

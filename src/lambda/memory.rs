@@ -9,20 +9,23 @@ const FAMILY_MAX: usize = 64;
 ///
 /// A descendant whose parent has ended is not found; what a worker leaves so ends with its group.
 pub fn resident(pid: u32) -> u64 {
-    let mut open = vec![pid];
-    let (mut seen, mut octets) = (0, 0);
+    let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    family(pid).into_iter().map(|pid| resident_in(&status(pid))).sum()
+}
+
+/// A process and its descendants, not more than a few.
+pub fn family(pid: u32) -> Vec<u32> {
+    let (mut open, mut seen) = (vec![pid], Vec::new());
     while let Some(pid) = open.pop() {
-        seen += 1;
-        if seen > FAMILY_MAX {
+        if seen.len() == FAMILY_MAX {
             break;
         }
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        octets += resident_in(&status);
+        seen.push(pid);
         let below = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let below = below.unwrap_or_default();
         open.extend(below.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
-    octets
+    seen
 }
 
 fn resident_in(status: &str) -> u64 {

@@ -4,6 +4,7 @@
 //! here and there. `edge_json` writes the event that a function is called with and reads what it
 //! returned; the rest of this room turns the one into the other.
 
+mod cgroup;
 mod code;
 mod counts;
 pub mod edge_json;
@@ -11,6 +12,7 @@ mod failure;
 pub mod launch;
 mod memory;
 mod output;
+mod peer;
 mod pool;
 mod process;
 mod runtime_api;
@@ -22,7 +24,7 @@ mod zip;
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -34,7 +36,7 @@ use tokio::time::Instant;
 
 pub use counts::{Counts, Shelf};
 pub use failure::{InvokeFailure, LambdaWord};
-pub use output::{Line, Log, Writer};
+pub use output::{Line, Log, Writer, line_of};
 pub use pool::Tally;
 pub use worker::Settings;
 
@@ -80,6 +82,8 @@ impl Lambdas {
         for what in &lacking {
             tracing::warn!("workers of lambdas go without {what}");
         }
+        settings.cgroup = usable(settings.cgroup.take());
+        let used = code::note_use(&settings.folder)?;
         let (to, inbox) = mpsc::unbounded_channel();
         let counts = Arc::new(Shelf::default());
         let settings = Arc::new(settings);
@@ -92,6 +96,7 @@ impl Lambdas {
             let done = runtime.block_on(service);
             // Whatever is left is dropped, and its processes are killed.
             runtime.shutdown_timeout(Duration::from_millis(500));
+            drop(used);
             if let Some(done) = done {
                 let _ = done.send(());
             }
@@ -172,6 +177,24 @@ impl Lambdas {
         let (done, over) = oneshot::channel();
         if self.to.send(Message::Drain(patience, done)).is_ok() {
             let _ = tokio::time::timeout(patience + LEAVE, over).await;
+        }
+    }
+}
+
+// The cgroup that workers are put below, if that can be done; what is done without is said.
+fn usable(cgroup: Option<PathBuf>) -> Option<PathBuf> {
+    let instead = "what they have resident is looked at four times a second";
+    let Some(parent) = cgroup else {
+        tracing::info!("the kernel bounds no memory of workers (functions.cgroup): {instead}");
+        return None;
+    };
+    match cgroup::check(&parent) {
+        Ok(()) => Some(parent),
+        Err(why) => {
+            tracing::warn!(
+                "workers of lambdas go without a memory bound of the kernel ({why}): {instead}"
+            );
+            None
         }
     }
 }
@@ -296,6 +319,7 @@ pub fn lacking(launcher: &Path) -> Vec<String> {
         user: None,
         no_network: false,
         has_connection: false,
+        cgroup: None,
     };
     let told = std::process::Command::new(launcher)
         .arg("__worker")
@@ -315,7 +339,12 @@ pub fn lacking(launcher: &Path) -> Vec<String> {
 /// What `foreshore function test` shows of one call.
 pub struct Tried {
     pub answer: Result<Bytes, InvokeFailure>,
+    /// How long the call took in its worker.
     pub took: Duration,
+    /// The same with the start of the worker.
+    pub whole: Duration,
+    /// The most octets that the worker was seen with.
+    pub memory: u64,
 }
 
 /// Calls a function once, with a worker of its own; lines of its code go to `settings.log`.
@@ -335,9 +364,12 @@ pub async fn try_out(
     lambdas.follow(vec![Arc::new(spec)]);
     let begun = Instant::now();
     let answer = lambdas.invoke(&name, event, begun + patience).await;
-    let took = begun.elapsed();
-    lambdas.drain(Duration::ZERO).await;
-    Ok(Tried { answer, took })
+    let whole = begun.elapsed();
+    // Until the worker has ended: what it wrote last is told by then.
+    lambdas.drain(LEAVE).await;
+    let (took, memory) =
+        lambdas.counts().find(&name).map_or((whole, 0), |one| (one.run_time(), one.memory()));
+    Ok(Tried { answer, took, whole, memory })
 }
 
 /// The usual settings: this program, a folder below the data folder, a search path.
@@ -347,6 +379,7 @@ pub fn settings(data: &Path, path: String, sleepers: usize, clock: Clock) -> Set
         folder: data.join("lambda"),
         path,
         sleepers,
+        cgroup: None,
         log: None,
         clock,
     }

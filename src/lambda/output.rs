@@ -43,22 +43,38 @@ impl Line<'_> {
 
     /// The line behind its group, with its end, and as no code can forge another.
     pub fn written(&self) -> Vec<u8> {
-        let mut out = self.group();
-        out.push(' ');
-        for letter in self.text.chars() {
-            if letter.is_control() && letter != '\t' {
-                out.extend(letter.escape_default());
-            } else {
-                out.push(letter);
-            }
-        }
-        out.push('\n');
-        out.into_bytes()
+        line_of(&self.group(), self.text)
     }
+}
+
+/// A line of a group, with its end, and as no text can forge another.
+pub fn line_of(group: &str, text: &str) -> Vec<u8> {
+    let mut out = format!("{group} ");
+    for letter in text.chars() {
+        if letter.is_control() && letter != '\t' {
+            out.extend(letter.escape_default());
+        } else {
+            out.push(letter);
+        }
+    }
+    out.push('\n');
+    out.into_bytes()
 }
 
 /// Where lines go.
 pub type Log = Arc<dyn Fn(&Line<'_>) + Send + Sync>;
+
+/// What came of a call, as far as its report says it.
+pub struct Ran<'r> {
+    pub took: Duration,
+    /// How long the worker had taken to start, in the report of its first call.
+    pub init: Option<Duration>,
+    /// Octets that the worker may have.
+    pub memory: u64,
+    /// The most that it was seen with.
+    pub peak: u64,
+    pub failure: Option<&'r InvokeFailure>,
+}
 
 /// The log of one worker.
 pub struct WorkerLog {
@@ -91,16 +107,20 @@ impl WorkerLog {
     }
 
     /// Writes what Lambda writes at the end of a call.
-    pub fn report(&self, took: Duration, memory: u64, peak: u64, failure: Option<&InvokeFailure>) {
+    pub fn report(&self, ran: &Ran<'_>) {
         let request = self.call.lock().request.clone().unwrap_or_default();
         self.say(&format!("END RequestId: {request}"));
-        let (exact, whole) = (took.as_secs_f64() * 1000.0, took.as_millis() + 1);
-        let status = failure.map_or_else(String::new, |failure| format!("\tStatus: {failure}"));
+        let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+        let (exact, whole) = (millis(ran.took), ran.took.as_millis() + 1);
+        let init = ran.init.map(|init| format!("\tInit Duration: {:.2} ms", millis(init)));
+        let status = ran.failure.map(|failure| format!("\tStatus: {failure}"));
         self.say(&format!(
             "REPORT RequestId: {request}\tDuration: {exact:.2} ms\tBilled Duration: {whole} ms\t\
-             Memory Size: {} MB\tMax Memory Used: {} MB{status}",
-            memory >> 20,
-            peak >> 20
+             Memory Size: {} MB\tMax Memory Used: {} MB{}{}",
+            ran.memory >> 20,
+            ran.peak >> 20,
+            init.unwrap_or_default(),
+            status.unwrap_or_default()
         ));
     }
 

@@ -1,9 +1,11 @@
 //! The Lambda Runtime API (2018-06-01) for one worker: what it asks for, and what it says of a
 //! call.
 //!
-//! A worker is known by its connection, or by the port that only it was told.
+//! A worker is known by its connection, or over TCP by the process that connects.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,9 +16,10 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 
+use super::peer;
 use crate::sync::Mutex;
 
 /// Octets of an event, and of an answer.
@@ -64,6 +67,8 @@ pub struct Endpoint {
     state: Mutex<State>,
     offered: Notify,
     said: mpsc::Sender<Said>,
+    /// The process whose connections over TCP are served.
+    owner: OnceLock<u32>,
 }
 
 #[derive(Default)]
@@ -77,18 +82,19 @@ type Answer = Response<Full<Bytes>>;
 
 impl Endpoint {
     pub fn new(said: mpsc::Sender<Said>) -> Self {
-        Self { state: Mutex::default(), offered: Notify::new(), said }
+        let (state, offered) = (Mutex::default(), Notify::new());
+        Self { state, offered, said, owner: OnceLock::new() }
+    }
+
+    /// This is the worker: over TCP it is served, and what it starts.
+    pub fn belongs_to(&self, pid: u32) {
+        let _ = self.owner.set(pid);
     }
 
     /// Puts a call there; the worker must have asked for one.
     pub fn offer(&self, invocation: Invocation) {
         self.state.lock().offered = Some(invocation);
         self.offered.notify_one();
-    }
-
-    /// Takes the call back, whether the worker has taken it or not: nothing is heard of it any more.
-    pub fn withdraw(&self) {
-        *self.state.lock() = State::default();
     }
 
     /// Serves one connection of the worker until it closes.
@@ -108,14 +114,28 @@ impl Endpoint {
         loop {
             tokio::select! {
                 accepted = listener.accept(), if open.has_room() => match accepted {
-                    Ok((stream, _)) => {
+                    Ok((stream, from)) => {
                         let _ = stream.set_nodelay(true);
-                        open.push(Box::pin(self.serve(stream)));
+                        open.push(Box::pin(self.serve_owner(stream, from)));
                     }
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 },
                 () = open.one_ends() => {}
             }
+        }
+    }
+
+    // A port on loopback is open to all processes of the machine, and a call's event is none of
+    // their business.
+    async fn serve_owner(&self, stream: TcpStream, from: SocketAddr) {
+        let (Some(owner), Ok(to)) = (self.owner.get().copied(), stream.local_addr()) else {
+            return;
+        };
+        let look = tokio::task::spawn_blocking(move || peer::is_of(owner, from, to));
+        if look.await.unwrap_or(false) {
+            self.serve(stream).await;
+        } else {
+            tracing::warn!(worker = owner, %from, "another process asked for a lambda's calls");
         }
     }
 
@@ -362,18 +382,6 @@ mod tests {
         // A second answer, and one to another call, are told so.
         assert!(client.ask("POST", path, "[2]").await.starts_with("http/1.1 400"));
         assert!(client.ask("POST", &path.replace("r1", "r2"), "").await.contains("400"));
-        assert!(said.try_recv().is_err());
-    }
-
-    #[tokio::test]
-    async fn nothing_is_heard_of_a_call_that_was_taken_back() {
-        let (endpoint, mut said, mut client) = begin();
-        endpoint.offer(invocation("r1"));
-        client.ask("GET", NEXT, "").await;
-        assert!(matches!(said.recv().await, Some(Said::Asks)));
-        endpoint.withdraw();
-        let path = "/2018-06-01/runtime/invocation/r1/response";
-        assert!(client.ask("POST", path, "[1]").await.starts_with("http/1.1 400"));
         assert!(said.try_recv().is_err());
     }
 

@@ -3,12 +3,13 @@
 //! The thread lives as long as the service: the kernel ends each worker with the thread that
 //! started it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::code::{self, Mark};
@@ -20,6 +21,8 @@ use crate::distribution::functions::LambdaSpec;
 
 /// How often code is looked at for a change.
 const WATCH: Duration = Duration::from_secs(1);
+/// How long after a change code that is in no use any more is looked for.
+const TIDY: Duration = Duration::from_secs(2);
 /// A look may take this part of the time between looks at most.
 const WATCH_SHARE: u32 = 50;
 
@@ -78,6 +81,12 @@ pub struct Service {
     next: u64,
     counts: Arc<super::counts::Shelf>,
     since: Instant,
+    /// Code that was replaced; workers may have it still.
+    replaced: Vec<Arc<Path>>,
+    /// Held by those who make code ready, until the service has been told where it lies.
+    making: Arc<RwLock<()>>,
+    /// When code that is in no use any more is looked for.
+    tidy_at: Option<Instant>,
     leaving: Option<(Instant, oneshot::Sender<()>)>,
 }
 
@@ -97,6 +106,9 @@ impl Service {
             next: 0,
             counts,
             since: Instant::now(),
+            replaced: Vec::new(),
+            making: Arc::default(),
+            tidy_at: None,
             leaving: None,
         }
     }
@@ -174,6 +186,7 @@ impl Service {
 
     // Functions that stay as they are keep their workers.
     fn follow(&mut self, specs: Vec<Arc<LambdaSpec>>) {
+        self.tidy_at = Some(Instant::now() + TIDY);
         let mut kept = HashMap::new();
         for spec in specs {
             let name: Box<str> = spec.name.as_str().into();
@@ -202,7 +215,8 @@ impl Service {
         let (code, _) = watch::channel(None);
         let counts = self.counts.of(&spec.name);
         let store = self.settings.folder.join("code");
-        let watching = tokio::spawn(watch_code(id, spec.code.clone(), store, self.outbox.clone()));
+        let place = (spec.code.clone(), store, Arc::clone(&self.making));
+        let watching = tokio::spawn(watch_code(id, place, self.outbox.clone()));
         let pool = Pool::new(Size { min: spec.workers.0, max: spec.workers.1 });
         let function = Function {
             spec,
@@ -224,6 +238,9 @@ impl Service {
         let now = self.now();
         let Some(function) = self.functions.get_mut(&id) else { return };
         function.watching.abort();
+        if let Some(Ok(code)) = &*function.code.borrow() {
+            self.replaced.push(Arc::clone(code));
+        }
         let name: Box<str> = function.spec.name.as_str().into();
         let mut waiting: Vec<(CallId, Call)> = function.waiting.drain().collect();
         waiting.sort_by_key(|(call, _)| *call);
@@ -242,8 +259,12 @@ impl Service {
             Ok(code) => tracing::info!(lambda = %name, code = %code.display(), "its code is ready"),
             Err(why) => tracing::warn!(lambda = %name, %why, "its code cannot be used"),
         }
-        let is_first = function.code.borrow().is_none();
-        function.code.send_replace(Some(prepared));
+        let before = function.code.send_replace(Some(prepared.map(Arc::from)));
+        let is_first = before.is_none();
+        if let Some(Ok(before)) = before {
+            self.replaced.push(before);
+            self.tidy_at = Some(Instant::now() + TIDY);
+        }
         let commands = if is_first { function.pool.tick(now) } else { function.pool.renew(now) };
         self.obey(id, commands);
     }
@@ -254,6 +275,9 @@ impl Service {
             Report::Ready => function.pool.ready(worker, now),
             Report::Ended(failure) => {
                 function.workers.remove(&worker);
+                if !self.replaced.is_empty() {
+                    self.tidy_at = Some(Instant::now() + TIDY);
+                }
                 if let Some(failure) = failure {
                     let (name, why) = (&function.spec.name, failure.to_string());
                     tracing::warn!(lambda = %name, worker = worker.0, why, "a worker did not start");
@@ -278,13 +302,45 @@ impl Service {
             };
             self.obey(id, commands);
         }
+        if self.tidy_at.is_some_and(|at| at <= Instant::now()) {
+            self.tidy_at = self.tidy().is_none().then(|| Instant::now() + TIDY);
+        }
+    }
+
+    // Takes away unpacked code that neither a function nor a worker has any more. `None`: later,
+    // what is in use is not known now, here or in another process that lives on the same folder for
+    // a while.
+    fn tidy(&mut self) -> Option<()> {
+        let making = self.making.try_write().ok()?;
+        if code::is_used_by_others(&self.settings.folder) {
+            return None;
+        }
+        // Where code lies that was made ready before is perhaps still on its way here.
+        if !self.inbox.is_empty() {
+            return None;
+        }
+        self.replaced.retain(|code| Arc::strong_count(code) > 1);
+        let mut used = HashSet::new();
+        for function in self.functions.values() {
+            if let Ok(code) = function.code.borrow().as_ref()? {
+                used.extend(code.file_name().map(OsString::from));
+            }
+        }
+        used.extend(self.replaced.iter().filter_map(|code| code.file_name()).map(OsString::from));
+        let aside = code::set_aside(&self.settings.folder.join("code"), &used);
+        drop(making);
+        if !aside.is_empty() {
+            tracing::info!(count = aside.len(), "code of lambdas that is in no use is removed");
+            tokio::task::spawn_blocking(move || code::remove(&aside));
+        }
+        Some(())
     }
 
     fn wakes_at(&self) -> Option<Instant> {
         let pools = self.functions.values().filter_map(|function| function.pool.wakes_at());
         let next = pools.min().map(|after| self.since + after);
         let until = self.leaving.as_ref().map(|(until, _)| *until);
-        next.into_iter().chain(until).min()
+        next.into_iter().chain(until).chain(self.tidy_at).min()
     }
 
     fn obey(&mut self, id: FunctionId, commands: Vec<Command>) {
@@ -298,6 +354,7 @@ impl Service {
                         spec: Arc::clone(&function.spec),
                         settings: Arc::clone(&self.settings),
                         code: function.code.subscribe(),
+                        counts: Arc::clone(&function.counts),
                     };
                     // Numbers of different functions and times of one do not meet.
                     let number = (id.0 << 32) | worker.0;
@@ -365,8 +422,7 @@ async fn at(moment: Option<Instant>) {
 // that is damaged stays as it was: workers go on with the code before.
 async fn watch_code(
     function: FunctionId,
-    code: PathBuf,
-    store: PathBuf,
+    (code, store, making): (PathBuf, PathBuf, Arc<RwLock<()>>),
     to: mpsc::WeakUnboundedSender<Message>,
 ) {
     let mut known: Option<Mark> = None;
@@ -380,6 +436,7 @@ async fn watch_code(
         let is_new = seen != known && seen == before && seen.is_some();
         if is_first || is_new {
             let (of, store) = (code.clone(), store.clone());
+            let _making = making.read().await;
             let made = tokio::task::spawn_blocking(move || code::prepare(&of, &store)).await;
             let made = made.unwrap_or_else(|_| Err("it could not be looked at".into()));
             known = seen;

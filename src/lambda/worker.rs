@@ -16,10 +16,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::cgroup::Cgroup;
+use super::counts::Counts;
 use super::failure::InvokeFailure;
 use super::launch::{self, Orders};
 use super::memory;
-use super::output::{Log, WorkerLog, Writer};
+use super::output::{Log, Ran, WorkerLog, Writer};
 use super::process::{self, Process, Streams};
 use super::runtime_api::{Endpoint, Invocation, Mistake, SAID_MAX, Said};
 use crate::clock::Clock;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub path: String,
     /// Calls that wait for a worker, over all functions.
     pub sleepers: usize,
+    /// A cgroup that workers get their own below, for the kernel to bound their memory.
+    pub cgroup: Option<PathBuf>,
     /// Where lines of code go; `None` for nowhere.
     pub log: Option<Log>,
     pub clock: Clock,
@@ -55,13 +59,14 @@ pub struct Settings {
 const ACCOUNT: &str = "000000000177";
 
 /// Where the code lies once it is prepared, or why it is not.
-pub type Prepared = Option<Result<PathBuf, String>>;
+pub type Prepared = Option<Result<Arc<Path>, String>>;
 
 /// What a worker is made of.
 pub struct Outfit {
     pub spec: Arc<LambdaSpec>,
     pub settings: Arc<Settings>,
     pub code: watch::Receiver<Prepared>,
+    pub counts: Arc<Counts>,
 }
 
 /// A call, and where its answer goes.
@@ -111,12 +116,18 @@ enum End {
     Exited,
     TooLate,
     TooMuchMemory,
+    /// It asked for another call without an answer to the one that it has.
+    OutOfStep,
 }
 
 struct Worker {
     spec: Arc<LambdaSpec>,
     settings: Arc<Settings>,
     process: Process,
+    /// After the process: it is empty by the time that it is dropped.
+    cgroup: Option<Cgroup>,
+    /// Where its code lies, which stays there for as long as this is held.
+    _code: Arc<Path>,
     endpoint: Arc<Endpoint>,
     said: mpsc::Receiver<Said>,
     log: Option<Arc<WorkerLog>>,
@@ -131,8 +142,13 @@ struct Worker {
     /// By when it must have asked for its first call.
     init_until: Instant,
     init_failure: Option<Mistake>,
+    /// When its process was started.
+    started: Instant,
+    /// How long it took to ask for its first call, until that has been reported.
+    init_took: Option<Duration>,
     /// The most memory that it was seen with.
     peak: u64,
+    counts: Arc<Counts>,
 }
 
 fn no_start(kind: &str, message: impl Into<String>) -> InvokeFailure {
@@ -150,27 +166,32 @@ impl Worker {
             Some(Err(why)) => return Err(no_start("Code", why)),
             None => return Err(no_start("Code", "the function is gone")),
         };
-        let (spec, settings) = (outfit.spec, outfit.settings);
+        let (spec, settings, counts) = (outfit.spec, outfit.settings, outfit.counts);
         let program = program(&spec, &settings)?;
         let scratch = make_scratch(&spec, &settings, number).map_err(|error| {
             no_start("Folder", format!("{}: {error}", settings.folder.display()))
         })?;
+        let cgroup = cgroup(&spec, &settings, number)?;
         let (says, said) = mpsc::channel(SAID_MAX);
         let endpoint = Arc::new(Endpoint::new(says));
         let mut serving = JoinSet::new();
         let linked = link(&spec, &endpoint, &mut serving).await;
         let link = linked.map_err(|error| no_start("Connection", error.to_string()))?;
         let environment = environment(&spec, &code, &scratch, link.api.as_deref());
-        let orders = orders(&spec, &settings, &code, &program, &scratch);
+        let mut orders = orders(&spec, &settings, &code, &program, &scratch);
+        orders.cgroup = cgroup.as_ref().map(Cgroup::door);
         let started = process::start(&settings.launcher, &orders, &environment, link.connection);
         let (process, streams) = started.map_err(|error| no_start("Process", error.to_string()))?;
+        endpoint.belongs_to(process.id());
         let log = settings.log.clone().map(|log| Arc::new(WorkerLog::new(log, &spec.name, number)));
         let reading = read(streams, log.as_ref());
-        let init_until = Instant::now() + INIT_MAX;
+        let started = Instant::now();
         Ok(Self {
             spec,
             settings,
             process,
+            cgroup,
+            _code: code,
             endpoint,
             said,
             log,
@@ -179,9 +200,12 @@ impl Worker {
             scratch,
             call: None,
             has_started: false,
-            init_until,
+            init_until: started + INIT_MAX,
             init_failure: None,
+            started,
+            init_took: None,
             peak: 0,
+            counts,
         })
     }
 
@@ -198,6 +222,7 @@ impl Worker {
                 // What it said before it ended counts.
                 biased;
                 said = self.said.recv() => match said {
+                    Some(Said::Asks) if self.has_unanswered() => break End::OutOfStep,
                     Some(said) => self.hear(said, report),
                     None => break End::Exited,
                 },
@@ -254,16 +279,17 @@ impl Worker {
         self.endpoint.offer(Invocation { request_id, event, deadline, arn });
     }
 
+    fn has_unanswered(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.reply.is_some())
+    }
+
     fn hear(&mut self, said: Said, report: &impl Fn(Report)) {
         match said {
             Said::Asks => {
-                self.has_started = true;
-                if self.call.as_ref().is_some_and(|call| call.reply.is_some()) {
-                    // What it may still say of this call is no answer to the next.
-                    self.endpoint.withdraw();
+                if !self.has_started {
+                    self.has_started = true;
+                    self.init_took = Some(self.started.elapsed());
                 }
-                let how = "it asked for another call without an answer to this one";
-                self.answer(Err(InvokeFailure::Exited(how.into())));
                 self.call = None;
                 report(Report::Ready);
             }
@@ -288,8 +314,15 @@ impl Worker {
         let Some(call) = &mut self.call else { return };
         let Some(reply) = call.reply.take() else { return };
         let took = call.begun.elapsed();
+        let init = self.init_took.take();
+        if init.is_some() {
+            // A first call is often over before its worker is looked at for the first time.
+            self.peak = self.peak.max(memory::resident(self.process.id()));
+        }
+        self.counts.ran(took, self.peak);
         if let Some(log) = &self.log {
-            log.report(took, self.spec.memory, self.peak, answer.as_ref().err());
+            let (memory, peak, failure) = (self.spec.memory, self.peak, answer.as_ref().err());
+            log.report(&Ran { took, init, memory, peak, failure });
         }
         let _ = reply.send(answer);
     }
@@ -309,7 +342,14 @@ impl Worker {
             }
             End::TooLate => InvokeFailure::TimedOut,
             End::TooMuchMemory => InvokeFailure::OutOfMemory,
+            End::OutOfStep => {
+                let how = "it asked for another call without an answer to this one";
+                InvokeFailure::Exited(how.into())
+            }
             End::Told => InvokeFailure::Exited("the edge ended it".into()),
+            End::Exited if self.cgroup.as_ref().is_some_and(Cgroup::ran_out) => {
+                InvokeFailure::OutOfMemory
+            }
             End::Exited => InvokeFailure::Exited(how.clone()),
         };
         // Its last lines come before the report of its call.
@@ -407,6 +447,17 @@ fn program(spec: &LambdaSpec, settings: &Settings) -> Result<PathBuf, InvokeFail
     found.ok_or_else(|| no_start("Program", format!("{} is not there", wanted.join(" or "))))
 }
 
+// A cgroup of its own, where workers have one.
+fn cgroup(
+    spec: &LambdaSpec,
+    settings: &Settings,
+    number: u64,
+) -> Result<Option<Cgroup>, InvokeFailure> {
+    let Some(parent) = &settings.cgroup else { return Ok(None) };
+    let made = Cgroup::make(parent, &format!("{}-{number}", spec.name), spec.memory);
+    made.map(Some).map_err(|error| no_start("Cgroup", format!("{}: {error}", parent.display())))
+}
+
 // A folder of its own, for what its code writes.
 fn make_scratch(spec: &LambdaSpec, settings: &Settings, number: u64) -> std::io::Result<PathBuf> {
     let run = format!("run-{}", std::process::id());
@@ -442,7 +493,9 @@ fn environment(
     let name = format!("us-east-1.{}", spec.name);
     let group = format!("/aws/lambda/{name}");
     let engine = format!("AWS_Lambda_{}", spec.runtime);
-    let own: [(&str, &str); 16] = [
+    // Where AWS's runtimes look for what layers bring, after the code itself for Python.
+    let modules = format!("/opt/nodejs/node_modules:{code}");
+    let own: [(&str, &str); 17] = [
         ("_HANDLER", spec.handler.as_str()),
         ("AWS_DEFAULT_REGION", "us-east-1"),
         ("AWS_EXECUTION_ENV", &engine),
@@ -455,9 +508,10 @@ fn environment(
         ("AWS_REGION", "us-east-1"),
         ("LAMBDA_TASK_ROOT", &code),
         ("LANG", "en_US.UTF-8"),
-        ("NODE_PATH", &code),
+        ("NODE_PATH", &modules),
         ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin"),
         ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("PYTHONPATH", "/opt/python"),
         ("TZ", ":UTC"),
     ];
     let mut all: Vec<(String, String)> =
@@ -506,5 +560,6 @@ fn orders(
         user: spec.user.clone(),
         no_network: spec.network == LambdaNetwork::None,
         has_connection: spec.client == LambdaClient::Own,
+        cgroup: None,
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::server::Acceptor;
+use rustls::server::{Acceptor, ClientHello};
+use rustls::{ServerConfig, ServerConnection};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,12 +15,14 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::places::{Place, Places, is_out_of_descriptors};
 use super::{Counted, Gauges, Worker, h1, h2, proxy_protocol};
+use crate::acme::board::Board;
+use crate::acme::challenges::{ALPN, Challenges};
 use crate::distribution::site::Observes;
 use crate::message::connection::{Asker, Connection, Fingerprints, Scheme, TlsFacts};
 use crate::tls::clients;
 use crate::tls::fingerprint;
-use crate::tls::server::ServerTls;
-use crate::tls::viewer_rule::{HandshakeRefusal, shown};
+use crate::tls::server::{Ruling, ServerTls, openssl_name};
+use crate::tls::viewer_rule::{HandshakeRefusal, resumed, shown};
 
 /// What a listening socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub enum Speaks {
 pub struct Bound {
     pub address: SocketAddr,
     pub speaks: Speaks,
+    /// The address as it was configured; `None` if this stands for all addresses of its kind.
+    pub wanted: Option<SocketAddr>,
     sockets: Vec<std::net::TcpListener>,
 }
 
@@ -42,6 +47,7 @@ impl Bound {
     /// bound without it, which fails if another socket listens there.
     pub fn bind(address: SocketAddr, speaks: Speaks, workers: usize) -> io::Result<Self> {
         drop(socket(address, false)?);
+        let wanted = Some(address);
         let first = socket(address, true)?;
         // Port 0 means any: the other workers must share the one that was given.
         let address = first.local_addr()?;
@@ -49,7 +55,49 @@ impl Bound {
         for _ in 1..workers {
             sockets.push(socket(address, true)?);
         }
-        Ok(Self { address, speaks, sockets })
+        Ok(Self { address, speaks, wanted, sockets })
+    }
+
+    /// A socket that was bound by another process and handed over: all workers accept from its one
+    /// queue.
+    pub fn handed(
+        listener: std::net::TcpListener,
+        speaks: Speaks,
+        wanted: Option<SocketAddr>,
+        workers: usize,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let mut sockets = vec![listener];
+        for _ in 1..workers {
+            sockets.push(sockets[0].try_clone()?);
+        }
+        Ok(Self { address, speaks, wanted, sockets })
+    }
+
+    /// The sockets of one address that another process has bound: each has a queue, so each goes to
+    /// some worker, whatever their numbers.
+    pub fn taken_over(
+        mut sockets: Vec<std::net::TcpListener>,
+        speaks: Speaks,
+        wanted: Option<SocketAddr>,
+        workers: usize,
+    ) -> io::Result<Vec<Self>> {
+        let (own, workers) = (sockets.len(), workers.max(1));
+        let mut all = Vec::new();
+        while !sockets.len().is_multiple_of(workers) {
+            sockets.push(sockets[sockets.len() % own].try_clone()?);
+        }
+        while !sockets.is_empty() {
+            let rest = sockets.split_off(workers);
+            all.push(Self { address: sockets[0].local_addr()?, speaks, wanted, sockets });
+            sockets = rest;
+        }
+        Ok(all)
+    }
+
+    /// The same sockets once more, to be handed to a process that takes this one's place.
+    pub fn copies(&self) -> io::Result<Vec<std::net::TcpListener>> {
+        self.sockets.iter().map(std::net::TcpListener::try_clone).collect()
     }
 
     /// The socket of the next worker.
@@ -87,14 +135,18 @@ impl Accepting {
         let mut draining = self.worker.draining.clone();
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                // Whoever comes once this is said is the next process's, where there is one.
+                biased;
                 _ = draining.wait_for(|draining| *draining) => return Ok(()),
+                accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((tcp, peer)) => {
                     // At the limit, one viewer a listener waits here and the others in the kernel's
                     // queue.
                     let place = tokio::select! {
+                        // One that has a place is served, whatever comes at the same time.
+                        biased;
                         place = self.places.take() => place,
                         _ = draining.wait_for(|draining| *draining) => return Ok(()),
                     };
@@ -140,9 +192,11 @@ impl Accepting {
             }
         }
         let place = site.geo.as_ref().map(|geo| Arc::new(geo.place(peer.ip())));
+        let id = self.worker.connection_id();
         match speaks {
             Speaks::Http => {
-                let connection = Arc::new(Connection { local, place, ..Connection::from(peer) });
+                let connection =
+                    Arc::new(Connection { id, local, place, ..Connection::from(peer) });
                 // Boxed each: a connection is to take the room of what it is, not of the largest it
                 // could be.
                 Box::pin(h1::serve(tcp, &self.worker, connection, at)).await;
@@ -153,9 +207,12 @@ impl Accepting {
             ))
             .await
             {
-                Ok(Some((stream, facts))) => {
+                // A CA has seen what it looked for.
+                Ok(Some(None)) => {}
+                Ok(Some(Some((stream, facts)))) => {
                     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     let connection = Arc::new(Connection {
+                        id,
                         peer,
                         local,
                         scheme: Scheme::Https,
@@ -183,11 +240,22 @@ impl Accepting {
         tcp: TcpStream,
         local: SocketAddr,
         observes: Observes,
-    ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, TlsFacts)> {
+    ) -> Option<Shaken> {
         let (start, hello) = match observes.fingerprints {
             false => (LazyConfigAcceptor::new(Acceptor::default(), tcp).await.ok()?, None),
             true => read_hello(tcp).await.ok()?,
         };
+        let challenges = &self.worker.core.edge.issuing.challenges;
+        let proof = match challenges.is_pending() {
+            true => proof(challenges, &start.client_hello()),
+            false => None,
+        };
+        if let Some(config) = proof {
+            let mut stream = start.into_stream(config).await.ok()?;
+            Board::count(&self.worker.core.edge.issuing.board.proofs_shown);
+            let _ = stream.shutdown().await;
+            return Some(None);
+        }
         let (config, names, rule) = {
             let tls = self.tls.load();
             match (**tls).as_ref()?.choose(&start.client_hello(), local.ip()) {
@@ -195,34 +263,31 @@ impl Accepting {
                 None => return self.refuse(HandshakeRefusal::UnknownName),
             }
         };
-        let stream = match start.into_stream(config).await {
+        let stream = match start.into_stream(config).into_fallible().await {
             Ok(stream) => stream,
-            Err(error) => {
-                let why = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-                return self.refuse(why.and_then(HandshakeRefusal::of)?);
-            }
+            Err((error, tcp)) => return self.turn_away(&error, tcp).await,
         };
         let session = stream.get_ref().1;
         let chain = session.peer_certificates();
         // Only what `listen.client_ca` vouches for names an edge.
+        let is_resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         let (client, certificate) = match &rule {
             None => (clients::names(chain), None),
-            Some(rule) => match shown(chain, rule, self.worker.core.edge.clock.now()) {
-                Ok(certificate) => (None, certificate.map(Box::new)),
-                Err(why) => return self.refuse(why),
-            },
+            Some(Ruling { rule, verifier }) => {
+                let now = self.worker.core.edge.clock.now();
+                if is_resumed && let Err(why) = resumed(chain, rule, &**verifier, now) {
+                    return self.refuse(why);
+                }
+                match shown(chain, rule, now) {
+                    Ok(certificate) => (None, certificate.map(Box::new)),
+                    Err(why) => return self.refuse(why),
+                }
+            }
         };
-        let is_resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         if is_resumed {
             Gauges::add(&self.worker.gauges.resumed);
         }
-        let version = match session.protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            _ => "TLSv1.2",
-        };
-        let cipher = session
-            .negotiated_cipher_suite()
-            .map_or("", |suite| crate::tls::server::openssl_name(suite.suite()));
+        let (version, cipher) = settled(session);
         let facts = TlsFacts {
             names,
             server_name: session.server_name().map(str::to_string),
@@ -231,10 +296,19 @@ impl Accepting {
             is_resumed,
             hello,
             client,
-            rule,
+            rule: rule.map(|ruling| ruling.rule),
             certificate,
         };
-        Some((stream, facts))
+        Some(Some((stream, facts)))
+    }
+
+    // A viewer that a rule refuses hears why: in TLS 1.3 it may have sent its request before it hears
+    // of its certificate.
+    async fn turn_away(&self, error: &io::Error, mut tcp: TcpStream) -> Option<Shaken> {
+        let why = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+        self.refuse::<()>(why.and_then(HandshakeRefusal::of)?);
+        super::linger(&mut tcp).await;
+        None
     }
 
     // Counts a handshake that a rule ended.
@@ -242,6 +316,28 @@ impl Accepting {
         Gauges::add(&self.worker.gauges.refused[why as usize]);
         None
     }
+}
+
+// A viewer's connection after its handshake; `None` for a CA's, which is over (RFC 8737 §3).
+type Shaken = Option<(tokio_rustls::server::TlsStream<TcpStream>, TlsFacts)>;
+
+// The protocol's version and the cipher suite, as OpenSSL names them.
+fn settled(session: &ServerConnection) -> (&'static str, &'static str) {
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLSv1.2",
+    };
+    let suite = session.negotiated_cipher_suite();
+    (version, suite.map_or("", |suite| openssl_name(suite.suite())))
+}
+
+// The settings for a CA that looks for a proof: it offers one protocol, and no viewer offers that.
+fn proof(challenges: &Challenges, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
+    let mut offered = hello.alpn()?;
+    if offered.next() != Some(ALPN) || offered.next().is_some() {
+        return None;
+    }
+    challenges.config(hello.server_name()?)
 }
 
 // Reads a ClientHello as LazyConfigAcceptor does, and keeps its octets to take the client's
@@ -275,5 +371,31 @@ async fn read_hello(
                 return Err(io::Error::other(error));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_queue_that_is_taken_over_has_a_worker() {
+        for (queues, workers, addresses) in [(2, 2, 1), (1, 3, 1), (3, 2, 2), (4, 1, 4), (2, 4, 1)]
+        {
+            let any = "127.0.0.1:0".parse().unwrap();
+            let bound = Bound::bind(any, Speaks::Http, queues).unwrap();
+            assert_eq!(bound.wanted, Some(any));
+            let mut all =
+                Bound::taken_over(bound.copies().unwrap(), Speaks::Http, Some(any), workers)
+                    .unwrap();
+            assert_eq!(all.len(), addresses, "{queues} queues for {workers} workers");
+            assert!(all.iter().all(|one| one.address == bound.address));
+            drop(bound);
+            let taken = |_| all.iter_mut().map(|one| one.take().is_some()).collect::<Vec<_>>();
+            let taken: Vec<Vec<bool>> = (0..workers).map(taken).collect();
+            assert!(taken.iter().flatten().all(|is_there| *is_there), "{taken:?}");
+            assert!(all.iter_mut().all(|one| one.take().is_none()));
+        }
+        assert!(Bound::taken_over(Vec::new(), Speaks::Http, None, 2).unwrap().is_empty());
     }
 }

@@ -13,8 +13,9 @@ use crate::deliver::no_cache;
 use crate::message::connection::{Connection, Version};
 use crate::message::key::InvalidationNumber;
 use crate::message::refusal::Rule;
-use crate::message::request::{RequestHead, ViewerRequest, split_target};
+use crate::message::request::{Known, RequestHead, ViewerRequest, split_target};
 use crate::message::response::{Told, ViewerResponse};
+use crate::message::timeline::Timeline;
 use crate::message::verdict::{Outcome, Reason};
 use crate::proxy::Running;
 use crate::proxy::exchange::{Begun, request_of, running_of};
@@ -35,8 +36,10 @@ pub fn record_hit(
 ) {
     let trace = worker.core.edge.trace_hit(running, head, now);
     let record = Record {
-        at: now,
+        timeline: Timeline::at(now),
         peer: head.connection.peer,
+        connection: head.connection.id,
+        client: head.connection.certificate(),
         method: head.method.as_str(),
         scheme: head.scheme,
         version: head.version,
@@ -47,15 +50,12 @@ pub fn record_hit(
         status: hit.status(),
         bytes: hit.span.map_or(0, |span| span.len()),
         received: 0,
-        micros: 0,
-        head_micros: 0,
         verdict: hit::HIT,
         distribution: Some(hit.distribution),
         behavior: Some(hit.pattern),
         ordinal: Some(hit.behavior),
-        referer: head.fields.get_all("referer").next(),
-        user_agent: head.fields.get_all("user-agent").next(),
-        origin_millis: None,
+        referer: head.known.get(Known::Referer),
+        user_agent: head.known.get(Known::UserAgent),
         failure: None,
         cut: None,
         ran: hit.ran.as_deref(),
@@ -71,6 +71,7 @@ pub fn record_hit(
             content_type: said(hit, "content-type"),
             content_len: hit.announced(),
             range: hit.span.filter(|_| hit.status() == 206).map(|span| (span.start, span.end - 1)),
+            encryption: None,
         };
         worker.record_more(running, &wanted, &record, &Asked::of(head, &wanted), &answered);
     }
@@ -101,8 +102,10 @@ pub fn record_refused(
     let edge = &worker.core.edge;
     let line = request_line(head);
     let record = Record {
-        at: edge.clock.now(),
+        timeline: Timeline::at(edge.clock.now()),
         peer: connection.peer,
+        connection: connection.id,
+        client: connection.certificate(),
         method: "-",
         scheme: connection.scheme,
         version,
@@ -113,15 +116,12 @@ pub fn record_refused(
         status: rule.status(),
         bytes: 0,
         received: 0,
-        micros: 0,
-        head_micros: 0,
         verdict: no_cache(Outcome::Error, Reason::Refused(rule)),
         distribution: None,
         behavior: None,
         ordinal: None,
         referer: None,
         user_agent: None,
-        origin_millis: None,
         failure: None,
         cut: None,
         ran: None,
@@ -198,7 +198,7 @@ fn request_of_hit(
         arrived_at: now,
         arrived_number: InvalidationNumber(0),
         interim: None,
-        upstream: Default::default(),
+        notes: Default::default(),
         trace: worker.core.edge.trace_hit(running, head, now),
         known: Default::default(),
     }
@@ -235,13 +235,6 @@ fn response_of_hit(worker: &Worker, hit: &Hit<'_>) -> ViewerResponse {
     }
 }
 
-/// Microseconds until the answer's head was composed, and until all of it was sent.
-#[derive(Clone, Copy)]
-struct Times {
-    head: u64,
-    whole: u64,
-}
-
 /// One exchange on its way. When it is dropped, it is written down, however it ended.
 pub struct ExchangeRecord {
     /// What it is answered under: a behavior has its number there.
@@ -253,8 +246,9 @@ pub struct ExchangeRecord {
     /// Octets of the answer's head, where they are not those of its fields.
     head_octets: Option<u64>,
     worker: Arc<Worker>,
+    /// What the moments of `timeline` are told by, once they have come.
     began: Instant,
-    head_after: Option<Duration>,
+    timeline: Timeline,
     pub response: ViewerResponse,
     pub sent: Sent,
     /// Octets of the request's body.
@@ -283,7 +277,7 @@ impl ExchangeRecord {
             head_octets: None,
             worker: Arc::clone(worker),
             began: Instant::now(),
-            head_after: None,
+            timeline: Timeline::at(request_of(begun).arrived_at),
             response,
             sent: Sent::NOTHING,
             received: 0,
@@ -306,7 +300,7 @@ impl ExchangeRecord {
             head_octets: Some(head_octets(hit)),
             worker: Arc::clone(worker),
             began: Instant::now(),
-            head_after: Some(Duration::ZERO),
+            timeline: Timeline { answered: Some(0), ..Timeline::at(now) },
             response: response_of_hit(worker, hit),
             sent: Sent { length: hit.announced(), ..Sent::NOTHING },
             received: 0,
@@ -315,21 +309,24 @@ impl ExchangeRecord {
 
     /// There is an answer.
     pub fn answered(&mut self, response: ViewerResponse) {
-        self.head_after = Some(self.began.elapsed());
+        self.timeline.answered = Some(micros(self.began.elapsed()));
+        self.timeline.upstream_millis = response.origin_millis;
         self.response = response;
     }
 }
 
 impl ExchangeRecord {
     // Of a response that was sent, or broke off.
-    fn record(&self, times: Times) {
+    fn record(&self) {
         let (request, response, sent) = (&*self.request, &self.response, self.sent);
         let ordinal = response.behavior.or(self.behavior.filter(|_| response.status == GONE));
         let behavior = ordinal.and_then(|ordinal| self.running.site.behavior(ordinal));
         let (plain, query) = split_target(&request.target);
         let record = Record {
-            at: request.arrived_at,
+            timeline: self.timeline,
             peer: request.connection.peer,
+            connection: request.connection.id,
+            client: request.connection.certificate(),
             method: request.method.as_str(),
             scheme: request.scheme,
             version: request.version,
@@ -340,15 +337,12 @@ impl ExchangeRecord {
             status: response.status,
             bytes: sent.bytes,
             received: self.received,
-            micros: times.whole,
-            head_micros: times.head,
             verdict: response.verdict,
             distribution: behavior.map(|(d, _)| d.id.as_str()),
             behavior: behavior.map(|(_, b)| b.pattern.as_str()),
             ordinal,
             referer: self.told.referer.as_deref().or_else(|| said_in(request, "referer")),
             user_agent: self.told.user_agent.as_deref().or_else(|| said_in(request, "user-agent")),
-            origin_millis: response.origin_millis,
             failure: response.failure.as_ref(),
             cut: match sent.end {
                 SendEnd::Broken => Some(Cut::ByViewer),
@@ -374,6 +368,7 @@ impl ExchangeRecord {
                 .fields
                 .get(&header::CONTENT_RANGE)
                 .and_then(|value| span_of(value.as_bytes())),
+            encryption: request.notes.encryption(),
         };
         self.worker.record_more(&self.running, &wanted, &record, asked, &answered);
     }
@@ -381,10 +376,14 @@ impl ExchangeRecord {
 
 impl Drop for ExchangeRecord {
     fn drop(&mut self) {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let whole = micros(self.began.elapsed());
-        self.record(Times { head: self.head_after.map_or(whole, micros), whole });
+        self.timeline.finished = micros(self.began.elapsed());
+        self.record();
+        ViewerRequest::let_go(&mut self.request);
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 // First and last octet of `bytes 1-2/3`.

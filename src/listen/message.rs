@@ -6,7 +6,7 @@ use crate::deliver::status_fields::write_x_cache;
 use crate::message::response::ViewerResponse;
 use crate::message::verdict::Outcome;
 use crate::semantics::fields::FieldSection;
-use crate::semantics::hop_by_hop::is_hop_by_hop;
+use crate::semantics::hop_by_hop::{self, is_hop_by_hop};
 use crate::semantics::lists::members;
 use crate::semantics::time::{Timestamp, format_http_date};
 
@@ -34,14 +34,15 @@ pub fn write_fields<S: FieldSink>(
     now: Timestamp,
     sink: &mut S,
 ) {
-    let mut is_dated = false;
-    for (name, value) in &response.fields {
-        let is_length = name == http::header::CONTENT_LENGTH;
-        if is_hop_by_hop(name) || (is_length && !is_head) {
+    let fields = &response.fields;
+    let (some_end_here, mut is_dated) = (fields.may_have(hop_by_hop::MARKS), false);
+    for (name, value, text) in fields.lines() {
+        let ends_here = some_end_here && is_hop_by_hop(name);
+        if ends_here || (!is_head && name == "content-length") {
             continue;
         }
-        is_dated |= name == http::header::DATE;
-        sink.field(name, value);
+        is_dated |= name == "date";
+        sink.line(name, value, text);
     }
     if !is_dated {
         sink.field("Date", format_http_date(now));

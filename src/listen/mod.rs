@@ -16,6 +16,7 @@ pub mod places;
 pub mod proxy_protocol;
 #[cfg(feature = "http3")]
 pub mod quic;
+mod stream_request;
 mod traced;
 mod tunnels;
 
@@ -28,7 +29,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
-use crate::distribution::logs::CloudFrontLogs;
+use crate::distribution::logs::{CloudFrontLogs, RealtimeChoice};
+use crate::message::connection::ConnectionId;
 use crate::message::request::RequestId;
 use crate::proxy::{Proxy, Running};
 use crate::record::Record;
@@ -58,10 +60,9 @@ pub struct Buffers {
     pub read: BytesMut,
     pub out: Vec<u8>,
     pub key: Vec<u8>,
-    /// For HTTP/2: a block's fields, the cookie they make, a hit's lines.
+    /// For HTTP/2: a block's fields, the cookie they make.
     pub list: h2::hpack::decode::FieldList,
     pub cookies: Vec<u8>,
-    pub lines: Vec<u8>,
 }
 
 /// Buffers that a core keeps for the next connection: as many as may wait for origins at once.
@@ -119,6 +120,10 @@ pub struct QuicGauges {
     pub refused: AtomicU64,
     /// First packets that were left unanswered.
     pub ignored: AtomicU64,
+    /// Sockets that had to stop sending several datagrams in one call.
+    pub gso_lost: AtomicU64,
+    /// Datagrams that were sent once more to a viewer whose port had changed.
+    pub said_again: AtomicU64,
     /// Handshakes under way.
     pub half_open: AtomicUsize,
 }
@@ -191,6 +196,11 @@ impl Worker {
         RequestId(self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// A name for the next connection.
+    pub fn connection_id(&self) -> ConnectionId {
+        ConnectionId::of(self.next_id().0)
+    }
+
     /// Writes a finished request down. `running` is what it was answered under: a behavior's number
     /// means nothing elsewhere.
     pub fn record(&self, running: &Running, record: &Record<'_>) {
@@ -221,7 +231,11 @@ impl Worker {
         let is_cloudfront = distributions
             .any(|d| Some(d.id.as_str()) == record.distribution && d.compat.cloudfront.is_some());
         let place = Pop { pop: &running.site.pop, is_cloudfront };
-        self.log.lock().add_more(wanted, record, asked, answered, place);
+        let ordinal = record.ordinal.filter(|_| !wanted.realtime.is_empty());
+        let behavior = ordinal.and_then(|ordinal| running.site.behavior(ordinal));
+        let usual = RealtimeChoice::Usual;
+        let said = behavior.map_or(&usual, |(_, behavior)| &behavior.realtime_log);
+        self.log.lock().add_more(wanted, record, asked, answered, place, said);
     }
 
     /// Hands collected log lines on.

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -56,7 +57,24 @@ pub struct Places {
 
 struct Held {
     state: Arc<AtomicU64>,
-    task: AbortHandle,
+    ended_by: EndedBy,
+}
+
+/// How a connection is ended that was told to leave.
+#[derive(Clone)]
+enum EndedBy {
+    /// Its task is dropped.
+    Abort(AbortHandle),
+    /// It has none of its own: what drives it is woken, and finds the word to leave.
+    Wake(Waker),
+}
+
+/// What there is for a connection that cannot wait for a place here.
+pub enum Room {
+    Free(Place),
+    /// Another connection is leaving: there will be a place when the viewer asks again.
+    Soon,
+    None,
 }
 
 impl Places {
@@ -104,19 +122,24 @@ impl Places {
 
     /// A place for a connection that has no task of its own: at the bound there is none, and the
     /// longest idle of the others leave.
-    pub fn try_take(self: &Arc<Self>) -> Option<Place> {
+    pub fn try_take(self: &Arc<Self>) -> Room {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Some(self.place(permit));
+            return Room::Free(self.place(permit));
         }
         Gauges::add(&self.gauges.at_limit);
         if let Some(before) = self.full.tell(Instant::now()) {
             tracing::warn!(
                 before,
-                "no more viewers' connections may be open; one over QUIC was refused (limits.connections, open files)"
+                "no more viewers' connections may be open; one over QUIC was put off or refused (limits.connections, open files)"
             );
         }
-        self.close_idle();
-        None
+        // A viewer's first words may be several datagrams: they have one other leave, not several.
+        let is_soon = self.is_one_leaving() || self.close_idle() > 0;
+        if is_soon { Room::Soon } else { Room::None }
+    }
+
+    fn is_one_leaving(&self) -> bool {
+        self.held.lock().values().any(|held| held.state.load(Ordering::Relaxed) == LEAVING)
     }
 
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
@@ -128,7 +151,15 @@ impl Places {
     /// Notes the task that serves a connection, so that it can be ended while the connection is
     /// idle. The task must not have run yet.
     pub fn serves(&self, ticket: Ticket, task: AbortHandle) {
-        self.held.lock().insert(ticket.id, Held { state: ticket.state, task });
+        let ended_by = EndedBy::Abort(task);
+        self.held.lock().insert(ticket.id, Held { state: ticket.state, ended_by });
+    }
+
+    /// The same of a connection without a task: what drives it is woken, and then finds it not
+    /// [`Place::busy`] any more.
+    pub fn wakes(&self, ticket: Ticket, driver: Waker) {
+        let ended_by = EndedBy::Wake(driver);
+        self.held.lock().insert(ticket.id, Held { state: ticket.state, ended_by });
     }
 
     /// Ends the connections that have been idle longest: a few at a time, so that looking for them
@@ -151,13 +182,16 @@ impl Places {
             held.state
                 .compare_exchange(since, LEAVING, Ordering::AcqRel, Ordering::Relaxed)
                 .ok()?;
-            Some(held.task.clone())
+            Some(held.ended_by.clone())
         });
-        let leaving: Vec<AbortHandle> = leaving.collect();
+        let leaving: Vec<EndedBy> = leaving.collect();
         // A place that is given back takes the lock.
         drop(held);
-        for task in &leaving {
-            task.abort();
+        for ended_by in &leaving {
+            match ended_by {
+                EndedBy::Abort(task) => task.abort(),
+                EndedBy::Wake(driver) => driver.wake_by_ref(),
+            }
             Gauges::add(&self.gauges.idle_closed);
         }
         leaving.len()
@@ -312,6 +346,25 @@ mod tests {
         drop((came, another));
         assert_eq!(places.permits.available_permits(), 2);
         assert_eq!(places.held.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_task_is_woken_to_leave() {
+        let mut places = Places::new(1, Arc::default());
+        places.began -= Duration::from_secs(100);
+        let places = Arc::new(places);
+        let Room::Free(place) = places.try_take() else { panic!("there is room") };
+        places.wakes(place.ticket(), Waker::noop().clone());
+        assert!(matches!(places.try_take(), Room::None), "it has only come");
+        assert!(place.busy());
+        assert!(matches!(places.try_take(), Room::None), "it has something to do");
+        place.idle(Instant::now() - Duration::from_secs(9));
+        assert!(matches!(places.try_take(), Room::Soon));
+        assert!(matches!(places.try_take(), Room::Soon), "it has not left yet");
+        assert_eq!(places.gauges.idle_closed.load(Ordering::Relaxed), 1);
+        assert!(!place.busy(), "it is to leave");
+        drop(place);
+        assert!(matches!(places.try_take(), Room::Free(_)));
     }
 
     #[tokio::test]

@@ -24,22 +24,25 @@ pub fn end(trace: &Trace, record: &Record<'_>) {
         ("network.protocol.version", record.version.number().into()),
         ("server.address", record.host.to_string().into()),
         ("result", record.verdict.word().into()),
+        ("annotation.result", record.verdict.word().into()),
         ("foreshore.reason", record.verdict.reason.name().into()),
-        ("foreshore.first_byte_us", record.head_micros.into()),
+        ("foreshore.first_byte_us", record.timeline.until_answered().into()),
         ("aws.xray.annotations", Told::Words(ANNOTATED)),
     ];
     if let Some(id) = record.distribution {
         all.push(("distribution", id.to_string().into()));
+        all.push(("annotation.distribution", id.to_string().into()));
     }
     if let Some(pattern) = record.behavior {
         all.push(("behavior", pattern.to_string().into()));
+        all.push(("annotation.behavior", pattern.to_string().into()));
         all.push(("http.route", pattern.to_string().into()));
     }
     if let Some(ran) = record.ran {
         all.push(("foreshore.function", ran.names.clone().into()));
         all.push(("foreshore.function_us", ran.micros().into()));
     }
-    trace.end(name, record.micros, all, failure(record));
+    trace.end(name, record.timeline.finished, all, failure(record));
 }
 
 // What viewers make up for a method is no name of a span.

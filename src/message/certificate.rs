@@ -27,6 +27,8 @@ pub struct ViewerCertificate {
     /// `NotBefore=2026-01-01T00:00:00Z;NotAfter=…`.
     pub validity: String,
     pub der: Box<[u8]>,
+    /// What was shown behind it, where an origin verifies that: DER, none where it was verified.
+    pub others: Vec<Box<[u8]>>,
 }
 
 // What stays as it is in a URL-encoded PEM beside letters and digits.
@@ -44,6 +46,24 @@ impl ViewerCertificate {
             "validity" => Some(self.validity.clone()),
             "pem" => Some(utf8_percent_encode(&self.pem(), IN_PEM).to_string()),
             _ => None,
+        }
+    }
+
+    /// The value of `Client-Cert` or `Client-Cert-Chain` (RFC 9440 §2.2, §2.3): of a certificate
+    /// that an origin is to verify. Of others an origin is told what was found
+    /// (`CloudFront-Viewer-Cert-*`).
+    pub fn client_cert(&self, name: &str) -> Option<String> {
+        if self.proof == Proof::Verified {
+            return None;
+        }
+        let octets = |der: &[u8]| format!(":{}:", STANDARD.encode(der));
+        match name {
+            "client-cert" => Some(octets(&self.der)),
+            _ if self.others.is_empty() => None,
+            _ => {
+                let all: Vec<String> = self.others.iter().map(|der| octets(der)).collect();
+                Some(all.join(", "))
+            }
         }
     }
 
@@ -82,6 +102,7 @@ mod tests {
             sha256: "00".into(),
             validity: "NotBefore=a;NotAfter=b".into(),
             der: vec![7; 100].into(),
+            others: Vec::new(),
         };
         assert_eq!(certificate.field("issuer").as_deref(), Some("CN=%C3%9C%0D%0AX: y"));
         assert_eq!(certificate.field("serial-number").as_deref(), Some("0a:ff"));
@@ -92,5 +113,25 @@ mod tests {
         let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
         assert_eq!(STANDARD.decode(body).unwrap(), [7; 100]);
         assert!(text.lines().all(|line| line.len() <= 64));
+        assert_eq!(certificate.client_cert("client-cert"), None, "it was verified here");
+    }
+
+    #[test]
+    fn rfc9440_2_a_certificate_is_a_byte_sequence_and_its_chain_a_list() {
+        let certificate = ViewerCertificate {
+            proof: Proof::Unverified,
+            serial: String::new(),
+            issuer: String::new(),
+            subject: String::new(),
+            sha256: String::new(),
+            validity: String::new(),
+            der: vec![1, 2, 3].into(),
+            others: vec![vec![4_u8].into_boxed_slice(), vec![5].into_boxed_slice()],
+        };
+        assert_eq!(certificate.client_cert("client-cert").as_deref(), Some(":AQID:"));
+        let chain = certificate.client_cert("client-cert-chain");
+        assert_eq!(chain.as_deref(), Some(":BA==:, :BQ==:"));
+        let alone = ViewerCertificate { others: Vec::new(), ..certificate };
+        assert_eq!(alone.client_cert("client-cert-chain"), None);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::certificate::ViewerCertificate;
 use crate::distribution::geo::Location;
+use crate::distribution::origin::Origin;
 use crate::distribution::viewer_tls::ClientCertificates;
 
 /// How the viewer reached us.
@@ -20,6 +21,14 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+        }
+    }
+
+    /// The origin as it is asked for viewers who came by this scheme.
+    pub fn origin(self, origin: &Arc<Origin>) -> &Arc<Origin> {
+        match (self, &origin.clear) {
+            (Self::Http, Some(clear)) => clear,
+            _ => origin,
         }
     }
 }
@@ -45,9 +54,37 @@ impl Version {
     }
 }
 
+/// What a connection is called in logs: 16 hex digits that no other connection has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionId([u8; 16]);
+
+impl ConnectionId {
+    /// The name that belongs to a number; each has its own.
+    pub fn of(number: u64) -> Self {
+        // SplitMix64's last steps, which can be undone: numbers in a row do not look like it.
+        let mut bits = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        Self(std::array::from_fn(|at| b"0123456789abcdef"[((bits >> (60 - 4 * at)) & 15) as usize]))
+    }
+
+    /// Its digits.
+    pub const fn text(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl Default for ConnectionId {
+    /// Of what came by no connection.
+    fn default() -> Self {
+        Self([b'0'; 16])
+    }
+}
+
 /// One connection from a viewer.
 #[derive(Clone, Debug)]
 pub struct Connection {
+    pub id: ConnectionId,
     /// The viewer; from the PROXY header where that is believed.
     pub peer: SocketAddr,
     pub local: SocketAddr,
@@ -64,8 +101,8 @@ impl From<SocketAddr> for Connection {
     /// A viewer's connection from this address, without TLS. The local address is the same, and
     /// nothing is known of the place.
     fn from(peer: SocketAddr) -> Self {
-        let (scheme, asker) = (Scheme::Http, Asker::Viewer);
-        Self { peer, local: peer, scheme, tls: None, place: None, asker }
+        let (id, scheme, asker) = (ConnectionId::default(), Scheme::Http, Asker::Viewer);
+        Self { id, peer, local: peer, scheme, tls: None, place: None, asker }
     }
 }
 
@@ -75,6 +112,11 @@ impl Connection {
     pub const fn with_scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
         self
+    }
+
+    /// The certificate that the viewer showed under a rule of its distribution.
+    pub fn certificate(&self) -> Option<&ViewerCertificate> {
+        self.tls.as_ref()?.certificate.as_deref()
     }
 }
 
@@ -123,4 +165,18 @@ pub struct Fingerprints {
     pub ja3: String,
     /// Such as `t13d1516h2_8daaf6152771_e5627efa2ab1`.
     pub ja4: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn connections_have_names_of_their_own() {
+        let all: HashSet<[u8; 16]> = (0..10_000).map(|at| *ConnectionId::of(at).text()).collect();
+        assert_eq!(all.len(), 10_000);
+        assert!(all.iter().flatten().all(u8::is_ascii_hexdigit));
+        assert_eq!(ConnectionId::default().text(), b"0000000000000000");
+    }
 }

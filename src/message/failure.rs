@@ -92,9 +92,9 @@ impl FailureKind {
             Self::ResponseTimeout | Self::Deadline => "http_response_timeout",
             Self::ResponseMalformed => "http_protocol_error",
             Self::ConnectionLimit => "connection_limit_reached",
-            Self::Storage => "proxy_internal_response",
+            // No next hop was asked: the viewer wanted none to be.
+            Self::Storage | Self::NotStored => "proxy_internal_response",
             Self::RequestBroken | Self::RequestTooLarge => "http_request_error",
-            Self::NotStored => "http_response_incomplete",
             Self::RequestDenied => "http_request_denied",
             Self::Internal => "proxy_internal_error",
         }

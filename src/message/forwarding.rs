@@ -7,14 +7,14 @@
 
 use http::HeaderName;
 
-use super::connection::{Asker, Forwarder, Version};
+use super::connection::{Asker, Connection, Forwarder, Version};
 use super::request::{Known, RequestHead};
 use crate::crypto::url::signs;
 use crate::distribution::behavior::Behavior;
 use crate::distribution::cache_policy::{Codings, ForwardHeaders, Listed, Semantics};
 use crate::semantics::device::Device;
 use crate::semantics::fields::Name;
-use crate::semantics::forwarded::speaks_as_proxy;
+use crate::semantics::forwarded::{is_client_cert, speaks_as_proxy};
 use crate::semantics::hop_by_hop::is_hop_by_hop;
 use crate::semantics::lists::{members, trim};
 use crate::semantics::vary::is_ours;
@@ -130,7 +130,7 @@ pub fn accepted_codings(head: &RequestHead<'_>, enabled: Codings) -> Codings {
     if enabled.is_empty() || !is_said {
         return accepted;
     }
-    for member in head.fields.get_all("accept-encoding").flat_map(members) {
+    for member in head.known.all(Known::AcceptEncoding).flat_map(members) {
         let name = trim(member.split(|b| *b == b';').next().unwrap_or(b""));
         let bit = match () {
             () if name.eq_ignore_ascii_case(b"br") => Codings::BR,
@@ -204,9 +204,17 @@ pub fn goes_no_further<'n>(
 ) -> bool {
     let name = name.into();
     forwarder == Forwarder::Unknown
-        && speaks_as_proxy(name.spelled())
+        && speaks_as_proxy(name)
         && !behavior.cache.key.headers.names(name)
         && !behavior.origin_request.headers.names(name)
+}
+
+/// Says whether a field claims what only this edge says: in CloudFront's name, or of a certificate
+/// where viewers are asked for theirs (RFC 9440 §2.4).
+pub fn is_claimed<'n>(connection: &Connection, name: impl Into<Name<'n>>) -> bool {
+    let name = name.into();
+    let asks = || connection.tls.as_ref().is_some_and(|tls| tls.rule.is_some());
+    name.begins("cloudfront-") || is_client_cert(name) && asks()
 }
 
 /// Says whether the request lets the origin see which viewer asks, outside the key: by a cookie,
@@ -335,6 +343,7 @@ pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
                 part => shown?.field(part),
             }
         }
+        _ if is_client_cert(name) => connection.certificate()?.client_cert(name),
         _ if name.starts_with("cloudfront-is-") => {
             let agent = head.fields.get_all("user-agent").next().unwrap_or_default();
             Device::of(agent).is(name).map(|is_one| is_one.to_string())
@@ -343,7 +352,8 @@ pub fn added_field(head: &RequestHead<'_>, name: &str) -> Option<String> {
     }
 }
 
-/// The CloudFront-* names of an origin request policy and of the key's fields.
+/// The CloudFront-* names of an origin request policy and of the key's fields, and those by which
+/// an origin is told of a certificate that it verifies itself.
 pub fn added_names(behavior: &Behavior) -> impl Iterator<Item = &HeaderName> {
     let more: &[HeaderName] = match &behavior.origin_request.headers {
         ForwardHeaders::Only(names) => names.exact(),
@@ -358,5 +368,5 @@ pub fn added_names(behavior: &Behavior) -> impl Iterator<Item = &HeaderName> {
         .headers
         .iter()
         .chain(more)
-        .filter(|name| name.as_str().starts_with("cloudfront-"))
+        .filter(|name| name.as_str().starts_with("cloudfront-") || is_client_cert(name.as_str()))
 }

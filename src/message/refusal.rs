@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::encryption::EncryptionStatus;
 use super::failure::{Failure, FailureKind};
 use crate::crypto::url::Unsigned;
 use crate::semantics::websocket::HandshakeError;
@@ -72,6 +73,8 @@ pub enum Refusal {
     },
     /// A signed URL or signed cookies are needed (CloudFront's trusted key groups).
     Unsigned(Unsigned),
+    /// A form that is not encrypted as its behavior wants (CloudFront's field-level encryption).
+    Form(EncryptionStatus),
 }
 
 impl Refusal {
@@ -98,6 +101,7 @@ impl Refusal {
             Self::Address => Rule::Address,
             Self::TooMany { .. } => Rule::Rate,
             Self::Unsigned(_) => Rule::Unsigned,
+            Self::Form(_) => Rule::Form,
         }
     }
 
@@ -123,7 +127,7 @@ impl Refusal {
             Self::Loop => 508,
             Self::Upgrade(HandshakeError::Version) => 426,
             Self::Upgrade(HandshakeError::Key) => 400,
-            Self::BadPath | Self::Grpc => 400,
+            Self::BadPath | Self::Grpc | Self::Form(_) => 400,
             Self::TooLarge => 413,
             Self::Expectation => 417,
         }
@@ -165,6 +169,7 @@ impl Refusal {
             Self::Address => "This is not served to your address.",
             Self::TooMany { .. } => "Too many requests; try again later.",
             Self::Unsigned(why) => why.words().1,
+            Self::Form(status) => status.sentence(),
         }
     }
 
@@ -182,6 +187,7 @@ impl Refusal {
             Self::Subresource(unfit) => {
                 Some(Failure::new(FailureKind::RequestDenied, unfit.words()))
             }
+            Self::Form(status) => Some(Failure::new(FailureKind::RequestDenied, status.word())),
             _ => None,
         }
     }
@@ -298,11 +304,12 @@ pub enum Rule {
     Rate,
     Unsigned,
     Disabled,
+    Form,
 }
 
 impl Rule {
     /// All of them, in order.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Malformed,
         Self::LineEnd,
         Self::NoHost,
@@ -338,6 +345,7 @@ impl Rule {
         Self::Rate,
         Self::Unsigned,
         Self::Disabled,
+        Self::Form,
     ];
 
     /// The word of the log and of the counters.
@@ -378,6 +386,7 @@ impl Rule {
             Self::Rate => "rate",
             Self::Unsigned => "unsigned",
             Self::Disabled => "disabled",
+            Self::Form => "form",
         }
     }
 

@@ -4,19 +4,25 @@
 //! everything up to `lookup` works on it without owning anything. `ViewerRequest` is what outlives
 //! the read buffer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::Method;
+use parking_lot::Mutex;
 
 use super::connection::{Connection, Scheme, Version};
+use super::encryption::Encryption;
 use super::interim::InterimSink;
 use super::key::InvalidationNumber;
 use super::own_fields::EDGE_NAME;
 use super::path;
+use super::ran::Ran;
+use crate::base::fold;
+use crate::base::free_list::{self, FreeList};
 use crate::base::spare::{Spare, Text};
 use crate::distribution::site::Observes;
-use crate::semantics::fields::{FieldSection, Value};
+use crate::semantics::fields::{FieldSection, Name, Value};
 use crate::semantics::time::Timestamp;
 use crate::trace::live::Trace;
 
@@ -50,6 +56,18 @@ impl<'r> Fields<'r> {
         lines.iter().map(|line| (line.name, line.value)).chain(
             section.into_iter().flatten().map(|(name, value)| (name.spelled(), value.as_bytes())),
         )
+    }
+
+    /// The same, with the names as they are compared.
+    pub fn named(self) -> impl Iterator<Item = (Name<'r>, &'r [u8])> {
+        let (lines, section) = match self {
+            Fields::Lines(lines) => (lines, None),
+            Fields::Section(section) => (&[][..], Some(section)),
+        };
+        lines
+            .iter()
+            .map(|line| (Name::of(line.name.as_bytes()), line.value))
+            .chain(section.into_iter().flatten().map(|(name, value)| (name, value.as_bytes())))
     }
 
     /// Their names in order, as `CloudFront-Viewer-Header-Order` has them: with colons between, cut
@@ -99,6 +117,9 @@ pub enum Known {
     Expect,
     Upgrade,
     CdnLoop,
+    /// These two are for the record.
+    Referer,
+    UserAgent,
     ForeshoreEdge,
 }
 
@@ -170,6 +191,18 @@ impl<'r> KnownFields<'r> {
         }
     }
 
+    /// All lines of a field, in order. Most have one: only where there are others are those looked
+    /// for.
+    pub fn all(&self, which: Known) -> impl Iterator<Item = &'r [u8]> + use<'r> {
+        let others = self.is_repeated(which).then(|| {
+            let all = self.fields.iter();
+            all.filter(move |(name, _)| classify(name.as_bytes()) == Some(which))
+                .skip(1)
+                .map(|(_, value)| value)
+        });
+        self.get(which).into_iter().chain(others.into_iter().flatten())
+    }
+
     /// Says whether a field is there.
     pub const fn has(&self, which: Known) -> bool {
         self.lines.at[which as usize] != 0
@@ -183,28 +216,35 @@ impl<'r> KnownFields<'r> {
 
 // By length first: most fields of a browser's request are turned away by one comparison.
 fn classify(name: &[u8]) -> Option<Known> {
-    let is =
-        |known: &str, which: Known| name.eq_ignore_ascii_case(known.as_bytes()).then_some(which);
     match name.len() {
-        4 => is("host", Known::Host),
-        5 => is("range", Known::Range),
-        6 => is("cookie", Known::Cookie).or_else(|| is("expect", Known::Expect)),
-        7 => is("upgrade", Known::Upgrade),
-        8 => is("if-range", Known::IfRange)
-            .or_else(|| is("if-match", Known::IfMatch))
-            .or_else(|| is("cdn-loop", Known::CdnLoop)),
-        10 => is("connection", Known::Connection),
-        13 => is("if-none-match", Known::IfNoneMatch)
-            .or_else(|| is("cache-control", Known::CacheControl))
-            .or_else(|| is("authorization", Known::Authorization)),
-        14 => is("content-length", Known::ContentLength)
-            .or_else(|| is(EDGE_NAME, Known::ForeshoreEdge)),
-        15 => is("accept-encoding", Known::AcceptEncoding),
-        17 => is("transfer-encoding", Known::TransferEncoding)
-            .or_else(|| is("if-modified-since", Known::IfModifiedSince)),
-        19 => is("if-unmodified-since", Known::IfUnmodifiedSince),
+        4 => known(name, b"host", Known::Host),
+        5 => known(name, b"range", Known::Range),
+        6 => {
+            known(name, b"cookie", Known::Cookie).or_else(|| known(name, b"expect", Known::Expect))
+        }
+        7 => known(name, b"referer", Known::Referer)
+            .or_else(|| known(name, b"upgrade", Known::Upgrade)),
+        8 => known(name, b"if-range", Known::IfRange)
+            .or_else(|| known(name, b"if-match", Known::IfMatch))
+            .or_else(|| known(name, b"cdn-loop", Known::CdnLoop)),
+        10 => known(name, b"user-agent", Known::UserAgent)
+            .or_else(|| known(name, b"connection", Known::Connection)),
+        13 => known(name, b"if-none-match", Known::IfNoneMatch)
+            .or_else(|| known(name, b"cache-control", Known::CacheControl))
+            .or_else(|| known(name, b"authorization", Known::Authorization)),
+        14 => known(name, b"content-length", Known::ContentLength)
+            .or_else(|| fold::eq(name, EDGE_NAME.as_bytes()).then_some(Known::ForeshoreEdge)),
+        15 => known(name, b"accept-encoding", Known::AcceptEncoding),
+        17 => known(name, b"transfer-encoding", Known::TransferEncoding)
+            .or_else(|| known(name, b"if-modified-since", Known::IfModifiedSince)),
+        19 => known(name, b"if-unmodified-since", Known::IfUnmodifiedSince),
         _ => None,
     }
+}
+
+#[inline(always)]
+fn known<const N: usize>(name: &[u8], spelled: &[u8; N], which: Known) -> Option<Known> {
+    fold::is(name, spelled).then_some(which)
 }
 
 /// What a request is called, in `X-Amz-Cf-Id` and in logs: 56 characters that no other request has.
@@ -299,32 +339,93 @@ pub struct ViewerRequest {
     pub arrived_number: InvalidationNumber,
     /// Where interim responses go, if the viewer can take them.
     pub interim: Option<InterimSink>,
-    pub upstream: UpstreamTime,
+    /// What its record will want.
+    pub notes: RequestNotes,
     /// The trace that it belongs to, where requests are traced.
     pub trace: Option<Arc<Trace>>,
     /// Where its known fields are, once a head was read of it.
     pub known: OnceLock<KnownLines>,
 }
 
-/// How long the parent or origin that was asked for a request took until its head came. It is for
-/// the request's record; no decision reads it.
+/// What is noted of a request on its way, by whichever task: how long the parent or origin that was
+/// asked took until its head came, what became of the fields of its form, and what code ran for it.
+/// It is for the request's record; no decision reads it.
 #[derive(Debug, Default)]
-pub struct UpstreamTime(AtomicU64);
+pub struct RequestNotes {
+    millis: AtomicU64,
+    encryption: AtomicU32,
+    ran: Mutex<Option<Box<Ran>>>,
+}
 
-impl UpstreamTime {
+impl RequestNotes {
     /// Notes an answer after so many milliseconds; the last one counts.
-    pub fn note(&self, millis: u64) {
+    pub fn note_upstream(&self, millis: u64) {
         // Zero says that no upstream was asked.
-        self.0.store(millis.saturating_add(1), Ordering::Relaxed);
+        self.millis.store(millis.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Milliseconds, if an upstream answered with a head.
-    pub fn millis(&self) -> Option<u64> {
-        self.0.load(Ordering::Relaxed).checked_sub(1)
+    pub fn upstream_millis(&self) -> Option<u64> {
+        self.millis.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Notes what became of the form.
+    pub fn note_encryption(&self, encryption: Encryption) {
+        self.encryption.store(encryption.to_bits(), Ordering::Relaxed);
+    }
+
+    /// What became of the form, where the behavior encrypts any.
+    pub fn encryption(&self) -> Option<Encryption> {
+        Encryption::from_bits(self.encryption.load(Ordering::Relaxed))
+    }
+
+    /// Notes code that ran at an event of the origin.
+    pub fn note_code(&self, later: Ran) {
+        self.ran.lock().get_or_insert_default().join(later);
+    }
+
+    /// The code that was noted, which is told once.
+    pub fn take_code(&self) -> Option<Box<Ran>> {
+        self.ran.lock().take()
     }
 }
 
+/// So many requests that are over are kept by each thread, for their memory.
+const SPARE: usize = 64;
+
+thread_local! {
+    static SPARES: FreeList<Arc<ViewerRequest>> = const { FreeList::new(SPARE) };
+    /// What a request that is over came by.
+    static NOBODY: Arc<Connection> =
+        Arc::new(Connection::from(SocketAddr::from(([0, 0, 0, 0], 0))));
+}
+
 impl ViewerRequest {
+    /// The same for many to share, in the memory of one that is over.
+    pub fn shared(self) -> Arc<Self> {
+        if let Some(mut spare) = free_list::take(&SPARES)
+            && let Some(place) = Arc::get_mut(&mut spare)
+        {
+            *place = self;
+            return spare;
+        }
+        Arc::new(self)
+    }
+
+    /// Keeps the memory of a request that is over for another, where nobody else has it. What it
+    /// said and held is gone then.
+    pub fn let_go(request: &mut Arc<Self>) {
+        let (Some(over), Ok(nobody)) = (Arc::get_mut(request), NOBODY.try_with(Arc::clone)) else {
+            return;
+        };
+        (over.method, over.connection) = (Method::GET, nobody);
+        (over.authority, over.target) = (Text::default(), Text::default());
+        (over.spelled, over.order, over.fields) = (None, None, FieldSection::new());
+        (over.interim, over.trace) = (None, None);
+        (over.notes, over.known) = (RequestNotes::default(), OnceLock::new());
+        free_list::keep(&SPARES, Arc::clone(request));
+    }
+
     /// A GET over HTTP/1.1 for an absolute URL, without fields, from 192.0.2.1 (TEST-NET-1, RFC
     /// 5737 §3), at the epoch. A URL without a scheme is taken for `http`, one without a path asks
     /// for `/`.
@@ -359,7 +460,7 @@ impl ViewerRequest {
             arrived_at: Timestamp(0),
             arrived_number: InvalidationNumber(0),
             interim: None,
-            upstream: UpstreamTime::default(),
+            notes: RequestNotes::default(),
             trace: None,
             known: OnceLock::new(),
         }
@@ -452,7 +553,7 @@ impl ViewerRequest {
             arrived_at: self.arrived_at,
             arrived_number: number,
             interim: self.interim.clone(),
-            upstream: UpstreamTime::default(),
+            notes: RequestNotes::default(),
             trace: self.trace.clone(),
             known: OnceLock::new(),
         }
@@ -469,15 +570,24 @@ impl ViewerRequest {
         }
     }
 
-    /// Makes an owned copy of a borrowed head.
+    /// Makes an owned copy of a borrowed head. `octets` are those in which its lines stand, if they
+    /// came as lines: one that stands there as it would be written is copied at once.
     pub fn from_head(
         head: &RequestHead<'_>,
+        octets: &[u8],
         connection: &Arc<Connection>,
         at: Timestamp,
         number: InvalidationNumber,
         observes: Observes,
     ) -> Self {
-        let fields = head.fields.to_section();
+        let fields = match head.fields {
+            Fields::Lines(lines) => {
+                let mut fields = FieldSection::new();
+                lines.iter().for_each(|line| fields.push_from(octets, line.name, line.value));
+                fields
+            }
+            Fields::Section(section) => section.clone(),
+        };
         let mut target = Spare::of(head.path.as_bytes());
         if let Some(query) = head.query {
             target.push(b'?');
@@ -497,10 +607,97 @@ impl ViewerRequest {
             arrived_at: at,
             arrived_number: number,
             interim: None,
-            upstream: UpstreamTime::default(),
+            notes: RequestNotes::default(),
             trace: None,
             // The same lines in the same order.
             known: OnceLock::from(head.known.lines),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_a_request_serves_the_next_and_keeps_nothing_of_it() {
+        let connection = Arc::new(Connection::from(SocketAddr::from(([192, 0, 2, 7], 1))));
+        let mut first = ViewerRequest::get("https://h.test/first").with_field("cookie", "a=b");
+        first.connection = Arc::clone(&connection);
+        let mut first = first.shared();
+        let other = Arc::clone(&first);
+        ViewerRequest::let_go(&mut first);
+        assert_eq!(&*first.target, "/first", "somebody has it");
+        drop(other);
+        ViewerRequest::let_go(&mut first);
+        assert!(first.target.is_empty() && first.fields.is_empty());
+        assert_eq!(Arc::strong_count(&connection), 1);
+        let at = Arc::as_ptr(&first);
+        drop(first);
+        let again = ViewerRequest::get("http://h.test/again").shared();
+        assert_eq!((Arc::as_ptr(&again), &*again.target), (at, "/again"));
+        assert!(!again.head().known.has(Known::Cookie));
+    }
+
+    #[test]
+    fn all_lines_of_a_known_field_are_found_in_any_case() {
+        let request = ViewerRequest::get("/")
+            .with_field("connection", "a")
+            .with_field("x-connection", "b")
+            .with_field("Connection", "c")
+            .with_field("range", "d")
+            .with_field("CONNECTION", "e");
+        let lines = [
+            ("a", "b"),
+            ("CONNECTION", "a"),
+            ("range", "d"),
+            ("connection", "c"),
+            ("Connection", "e"),
+        ]
+        .map(|(name, value)| httparse::Header { name, value: value.as_bytes() });
+        for fields in [Fields::Section(&request.fields), Fields::Lines(&lines)] {
+            let known = KnownFields::find(fields);
+            let all = |which| known.all(which).collect::<Vec<_>>();
+            assert_eq!(all(Known::Connection), [b"a", b"c", b"e"]);
+            assert_eq!(all(Known::Range), [b"d"]);
+            assert!(all(Known::Host).is_empty() && known.get(Known::UserAgent).is_none());
+        }
+    }
+
+    #[test]
+    fn each_known_name_is_told_from_all_others() {
+        let names = [
+            ("host", Known::Host),
+            ("connection", Known::Connection),
+            ("content-length", Known::ContentLength),
+            ("transfer-encoding", Known::TransferEncoding),
+            ("range", Known::Range),
+            ("if-range", Known::IfRange),
+            ("if-none-match", Known::IfNoneMatch),
+            ("if-modified-since", Known::IfModifiedSince),
+            ("if-match", Known::IfMatch),
+            ("if-unmodified-since", Known::IfUnmodifiedSince),
+            ("cookie", Known::Cookie),
+            ("authorization", Known::Authorization),
+            ("accept-encoding", Known::AcceptEncoding),
+            ("cache-control", Known::CacheControl),
+            ("expect", Known::Expect),
+            ("upgrade", Known::Upgrade),
+            ("cdn-loop", Known::CdnLoop),
+            ("referer", Known::Referer),
+            ("user-agent", Known::UserAgent),
+            (EDGE_NAME, Known::ForeshoreEdge),
+        ];
+        assert_eq!(names.len(), KNOWN);
+        for (name, which) in names {
+            assert_eq!(classify(name.as_bytes()), Some(which));
+            assert_eq!(classify(name.to_ascii_uppercase().as_bytes()), Some(which));
+            for at in 0..name.len() {
+                let mut other = name.as_bytes().to_vec();
+                other[at] = b'~';
+                assert_eq!(classify(&other), None, "{name}");
+            }
+        }
+        assert_eq!(classify(b""), None);
     }
 }

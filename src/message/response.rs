@@ -4,6 +4,7 @@ use crate::semantics::fields::FieldSection;
 
 use super::failure::{Failure, FailureKind};
 use super::key::InvalidationNumber;
+use super::ran::Ran;
 use super::tier::{Standing, TierFacts};
 use super::verdict::Verdict;
 use crate::body::Body;
@@ -20,14 +21,15 @@ pub struct Reply {
     pub from: ReplyFrom,
 }
 
-/// Where a reply came from.
+/// Where a reply came from. What is known of the few that came from a tier lies elsewhere: a reply
+/// passes through many functions, and is to stay small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyFrom {
     Origin,
     /// A parent, and what it said of an answer from its store.
-    Parent(String, Option<TierFacts>),
+    Parent(Box<(String, Option<TierFacts>)>),
     /// A store that the fleet shares.
-    Shared(TakenFrom),
+    Shared(Box<TakenFrom>),
 }
 
 /// What is known of a response that was taken from a store that the fleet shares.
@@ -45,19 +47,19 @@ pub struct TakenFrom {
 impl Reply {
     /// What the tier that gave it said of it; `None` if it came from an origin, at first or second
     /// hand.
-    pub const fn tier(&self) -> Option<TierFacts> {
+    pub fn tier(&self) -> Option<TierFacts> {
         match &self.from {
             ReplyFrom::Origin => None,
-            ReplyFrom::Parent(_, facts) => *facts,
+            ReplyFrom::Parent(said) => said.1,
             ReplyFrom::Shared(taken) => Some(taken.facts),
         }
     }
 
     /// What is known of it if it was taken from a store that the fleet shares.
-    pub const fn shared(&self) -> Option<&TakenFrom> {
+    pub fn shared(&self) -> Option<&TakenFrom> {
         match &self.from {
-            ReplyFrom::Shared(taken) => Some(taken),
-            ReplyFrom::Origin | ReplyFrom::Parent(..) => None,
+            ReplyFrom::Shared(taken) => Some(&**taken),
+            ReplyFrom::Origin | ReplyFrom::Parent(_) => None,
         }
     }
 
@@ -81,32 +83,6 @@ pub struct Told {
     pub is_unproven: bool,
     /// It answers a write that was to be in effect everywhere, and is not known to be.
     pub is_unspread: bool,
-}
-
-/// The code at the edge that ran for a request; for its record, no decision reads it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ran {
-    /// Its names, in the order in which it ran, with commas between.
-    pub names: String,
-    pub nanos: u64,
-    /// Why the last one gave nothing usable.
-    pub error: Option<String>,
-}
-
-impl Ran {
-    /// Notes a call.
-    pub fn add(&mut self, name: &str, nanos: u64) {
-        if !self.names.is_empty() {
-            self.names.push(',');
-        }
-        self.names.push_str(name);
-        self.nanos = self.nanos.saturating_add(nanos);
-    }
-
-    /// Microseconds of all of it.
-    pub const fn micros(&self) -> u64 {
-        self.nanos / 1000
-    }
 }
 
 /// What a viewer gets.

@@ -29,12 +29,12 @@ pub struct Stored {
     pub life: Life,
     /// The log's head when the request that brought it began.
     pub asked_at: InvalidationNumber,
-    /// Hashes of its tags, for invalidations.
-    pub tags: Box<[u64]>,
+    pub tags: Tags,
     /// Which part of a larger whole the content is, if it is one.
     pub part: Option<Box<Part>>,
     pub content: Arc<Content>,
     pub live: Live,
+    pub flags: Flags,
 }
 
 impl Stored {
@@ -64,10 +64,11 @@ impl Stored {
                 rule: TtlRule::Default,
             },
             asked_at: InvalidationNumber(0),
-            tags: Box::default(),
+            tags: Tags::default(),
             part: None,
             content: Content::complete(b""),
             live: Live::default(),
+            flags: Flags::default(),
         }
     }
 
@@ -119,6 +120,34 @@ impl Stored {
     pub fn with_content(mut self, octets: &[u8]) -> Self {
         self.content = Content::complete(octets);
         self
+    }
+}
+
+/// Hashes of a response's tags, for invalidations. Most have none, and each has a place for them:
+/// that takes one word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags(Option<Box<Box<[u64]>>>);
+
+impl std::ops::Deref for Tags {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        match &self.0 {
+            Some(tags) => tags,
+            None => &[],
+        }
+    }
+}
+
+impl From<Box<[u64]>> for Tags {
+    fn from(tags: Box<[u64]>) -> Self {
+        Self((!tags.is_empty()).then(|| Box::new(tags)))
+    }
+}
+
+impl From<Vec<u64>> for Tags {
+    fn from(tags: Vec<u64>) -> Self {
+        tags.into_boxed_slice().into()
     }
 }
 
@@ -248,15 +277,12 @@ impl Selector {
 #[derive(Clone, Debug)]
 pub struct StoredHead {
     lines: Box<[u8]>,
-    etag: ByteRange,
-    last_modified: ByteRange,
+    /// Where these two begin; `NOWHERE` where there are none. A head has a limit far below 4 GiB.
+    etag: u32,
+    last_modified: u32,
 }
 
-/// Where a value lies among the lines, from and to; `NOWHERE` where there is none. A head has a
-/// limit far below 4 GiB.
-type ByteRange = [u32; 2];
-
-const NOWHERE: ByteRange = [u32::MAX; 2];
+const NOWHERE: u32 = u32::MAX;
 
 impl StoredHead {
     /// Takes over the lines of a section.
@@ -267,9 +293,8 @@ impl StoredHead {
         let mut at = 0;
         for (name, value) in fields {
             let (name_len, value_len) = (name.octets().len(), value.as_bytes().len());
-            let start = at + name_len + 2;
-            let place = [start as u32, (start + value_len) as u32];
-            at = start + value_len + 2;
+            let place = (at + name_len + 2) as u32;
+            at += name_len + 2 + value_len + 2;
             if etag == NOWHERE && name == http::header::ETAG {
                 etag = place;
             } else if last_modified == NOWHERE && name == http::header::LAST_MODIFIED {
@@ -288,7 +313,7 @@ impl StoredHead {
             let line = lines[at..end].strip_suffix(b"\r")?;
             let colon =
                 memchr::memchr(b':', line).filter(|colon| line.get(colon + 1) == Some(&b' '))?;
-            let place = [(at + colon + 2) as u32, (at + line.len()) as u32];
+            let place = (at + colon + 2) as u32;
             if etag == NOWHERE && line[..colon].eq_ignore_ascii_case(b"etag") {
                 etag = place;
             } else if last_modified == NOWHERE
@@ -316,8 +341,11 @@ impl StoredHead {
         self.at(self.last_modified)
     }
 
-    fn at(&self, [start, end]: ByteRange) -> Option<&[u8]> {
-        (start != u32::MAX).then(|| &self.lines[start as usize..end as usize])
+    // The value that begins there. Its end is looked for: few requests ask for it, and each stored
+    // head would carry it.
+    fn at(&self, start: u32) -> Option<&[u8]> {
+        let rest = self.lines.get(start as usize..)?;
+        rest[..memchr::memchr(b'\n', rest)?].strip_suffix(b"\r")
     }
 
     /// Each line as name and value.
@@ -354,6 +382,19 @@ impl<'h> Iterator for Lines<'h> {
 pub struct Live {
     /// The highest log number this response was found valid against.
     pub checked: AtomicU64,
+    /// Octets this response has in the store's account; 0 once it has left.
+    pub accounted: AtomicU64,
+    /// Which version of it the disk has, as the disk tier counts; 0 if it was never taken there.
+    pub on_disk: AtomicU64,
+    /// Milliseconds since the epoch until which it stands in for a failing origin without asking
+    /// again.
+    pub stale_on_error_until: AtomicU64,
+}
+
+/// Those of these facts that take an octet each: for themselves, so that they lie in a gap between
+/// others.
+#[derive(Debug, Default)]
+pub struct Flags {
     /// How often it was asked for of late, up to 3; eviction reads and lowers it.
     pub uses: AtomicU8,
     /// To be validated before its next use.
@@ -362,16 +403,11 @@ pub struct Live {
     pub refreshing: AtomicBool,
     /// It has left the small queue for the main one.
     pub in_main: AtomicBool,
-    /// Octets this response has in the store's account; 0 once it has left.
-    pub accounted: AtomicU64,
-    /// Which version of it the disk has, as the disk tier counts; 0 if it was never taken there.
-    pub on_disk: AtomicU64,
-    /// Milliseconds since the epoch until which it stands in for a failing origin without asking
-    /// again.
-    pub stands_in_until: AtomicU64,
+    /// The origin's own tag is strong, whatever it is here: what is encoded here has a weak one.
+    pub own_tag_is_strong: bool,
 }
 
-impl Live {
+impl Flags {
     /// Notes a use. Most calls change nothing and write nothing.
     pub fn used(&self) {
         let uses = self.uses.load(Ordering::Relaxed);
@@ -416,3 +452,36 @@ impl Stored {
 
 // The index slot, the eviction queue's place, and what the allocator adds to six allocations.
 const BOOKKEEPING: usize = 192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // With its two counts it takes 192 octets: the next larger piece that the allocator has is 224,
+    // and there is one for each response.
+    #[test]
+    fn a_stored_response_takes_no_more_than_its_piece() {
+        assert!(size_of::<Stored>() <= 176, "{}", size_of::<Stored>());
+        assert!(size_of::<Content>() <= 48, "{}", size_of::<Content>());
+    }
+
+    #[test]
+    fn tags_are_kept_as_they_came() {
+        for tags in [vec![], vec![1], vec![3, 1, 2]] {
+            assert_eq!(*Tags::from(tags.clone()), tags[..]);
+            assert_eq!(Tags::from(tags.clone()), Tags::from(tags.into_boxed_slice()));
+        }
+    }
+
+    #[test]
+    fn validators_end_where_their_lines_do() {
+        let lines = b"a: b\r\netag: \"x\"\r\nlast-modified: \r\nc: d\r\n";
+        let head = StoredHead::from_lines(lines).unwrap();
+        assert_eq!((head.etag(), head.last_modified()), (Some(&b"\"x\""[..]), Some(&b""[..])));
+        let head = StoredHead::from_lines(b"a: b\r\n").unwrap();
+        assert_eq!((head.etag(), head.last_modified()), (None, None));
+        let mut fields = FieldSection::new();
+        fields.append("etag", "\"y\"");
+        assert_eq!(StoredHead::new(&fields).etag(), Some(&b"\"y\""[..]));
+    }
+}

@@ -42,7 +42,7 @@ impl PassReason {
     pub const fn cites(self) -> &'static str {
         match self {
             Self::Method => {
-                "only GET and HEAD are answered from the store (RFC 9110 §9.2.3); a POST where cache_post says so"
+                "only GET and HEAD are answered from the store (RFC 9110 §9.2.3); a POST where cache_post says so, and OPTIONS where cache_options does"
             }
             Self::CachingDisabled => "the policy's maximum TTL is zero (CachingDisabled)",
             Self::Marked => "what this key brought a moment ago could not be shared",
@@ -216,14 +216,24 @@ pub struct Verdict {
     pub reason: Reason,
     pub collapsed: bool,
     pub stored: bool,
+    /// What code at an event of the origin failed with, where that is the answer.
+    pub failed: Option<FunctionEnd>,
 }
 
 impl Verdict {
+    /// What code at the edge came to, where the answer is its doing.
+    pub const fn by_code(&self) -> Option<FunctionEnd> {
+        match self.reason {
+            Reason::Function(end) => Some(end),
+            _ => self.failed,
+        }
+    }
+
     /// The word of X-Cache and of the log.
     pub const fn word(&self) -> &'static str {
-        match self.reason {
-            Reason::Function(end) => end.word(),
-            _ => self.outcome.word(),
+        match self.by_code() {
+            Some(end) => end.word(),
+            None => self.outcome.word(),
         }
     }
 }

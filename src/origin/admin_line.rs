@@ -12,9 +12,9 @@ use hyper_util::rt::TokioIo;
 
 use super::connect::{Endpoint, Resolver};
 use crate::base::secret::Secret;
-use crate::distribution::origin::{OriginTls, Reach};
+use crate::distribution::origin::{Family, OriginTls, Reach};
 use crate::distribution::region::AdminUrl;
-use crate::message::own_fields::EDGE;
+use crate::message::own_fields::{EDGE, LEASE};
 use crate::tls::client as tls;
 
 /// Whom to call, and how this edge proves itself there.
@@ -34,6 +34,8 @@ pub struct Post {
     pub body: Bytes,
     /// Octets of the answer's body.
     pub limit: usize,
+    /// Of a member of a fleet, how long its leases are.
+    pub lease: Option<Duration>,
 }
 
 /// What to read.
@@ -81,8 +83,8 @@ impl Line {
         } else {
             None
         };
-        let (host, reach) = (admin.host.clone(), Reach::Anywhere);
-        let place = Endpoint { host, port: admin.port, tls, reach };
+        let (host, family, reach) = (admin.host.clone(), Family::Both, Reach::Anywhere);
+        let place = Endpoint { host, port: admin.port, tls, family, reach };
         let stream = resolver.connect(&place, patience).await.map_err(|failure| failure.detail)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(told)?;
         tokio::spawn(connection);
@@ -109,12 +111,14 @@ pub async fn post(
     post: Post,
 ) -> Result<(Line, Answer), String> {
     let bearer = format!("Bearer {}", callee.token.expose());
-    let request = Request::post(post.path)
+    let mut request = Request::post(post.path)
         .header(HOST, host_of(callee.admin))
         .header(AUTHORIZATION, HeaderValue::from_str(&bearer).map_err(told)?)
-        .header(EDGE, callee.edge_id)
-        .body(Full::new(post.body))
-        .map_err(told)?;
+        .header(EDGE, callee.edge_id);
+    if let Some(lease) = post.lease {
+        request = request.header(LEASE, lease.as_millis().to_string());
+    }
+    let request = request.body(Full::new(post.body)).map_err(told)?;
     ask(kept, callee, resolver, patience, Call { request, limit: post.limit }).await
 }
 

@@ -8,7 +8,8 @@
 //! sent, and neither side meant to close; whatever else happened to it, it is closed.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::Method;
@@ -19,12 +20,14 @@ use super::connection::{Deadlines, ExchangeError, Wire};
 use super::counts::OriginCounts;
 use super::h2::{self, Asked};
 use super::h2_pool::{H2Pool, Reached};
+use super::patience::Patience;
 use super::peer;
 use super::pool::{ConnectionLimits, Pool};
 use super::request::{Carrier, OriginRequest, receive, spelled};
 use super::request_writer::Sending;
 use super::response_head::AnswerHead;
 use super::wire_body::{Leased, WireBody};
+use crate::base::boxed::boxed;
 use crate::body::framing::Framing;
 use crate::body::{Body, Tunnel};
 use crate::clock::Clock;
@@ -47,7 +50,7 @@ struct Known {
 pub struct Client {
     resolver: Arc<Resolver>,
     /// By the origin's address.
-    pools: Mutex<HashMap<usize, Known>>,
+    pools: Mutex<BTreeMap<usize, Known>>,
     gates: Arc<ConnectionLimits>,
     clock: Clock,
     head_bytes: usize,
@@ -64,12 +67,13 @@ impl Client {
         &self.clock
     }
 
-    /// Asks an origin and waits for the head of its answer.
+    /// Asks an origin and waits for the head of its answer. Takes the body of the request, and its
+    /// fields once they are written.
     pub async fn ask(
         &self,
         origin: &Arc<Origin>,
         http: &HttpOrigin,
-        mut request: OriginRequest,
+        request: &mut OriginRequest,
     ) -> Result<Reply, Failure> {
         let pool = self.pool(origin, http)?;
         let name = pool.name(&peer::name(http, &request.fields));
@@ -78,10 +82,11 @@ impl Client {
             && request.method != Method::CONNECT
         {
             // Boxed: seldom needed, and large.
-            match Box::pin(h2::ask(h2, &name, origin, request, &self.clock)).await? {
+            let owned = std::mem::take(request);
+            match boxed(|| h2::ask(h2, &name, origin, owned, &self.clock)).await? {
                 Asked::Answer(reply) => return Ok(reply),
                 Asked::Http1(back, made) => {
-                    request = back;
+                    *request = back;
                     if let Some(stream) = made {
                         pool.give_back(&name, Wire::new(stream));
                     }
@@ -89,8 +94,7 @@ impl Client {
             }
         }
         if request.carrier == Carrier::Http2 {
-            let why = format!("origin {:?} speaks HTTP/1.1, which carries no gRPC", origin.id);
-            return Err(Failure::new(FailureKind::ResponseMalformed, why));
+            return Err(carries_no_grpc(origin));
         }
         let asked_at = self.clock.now();
         let permit = permit(&pool.gate, origin).await?;
@@ -98,25 +102,35 @@ impl Client {
         // A request without a body and without consequences may be asked again if its connection
         // died.
         let is_repeatable = request.method.is_safe() && matches!(request.body, Body::Empty);
-        let (interim, upgrade, trace) = (request.interim, request.upgrade, request.trace);
+        let body = std::mem::take(&mut request.body);
         let mut sending =
-            Sending::new(&request.method, &spelled(&request.target), &request.fields, request.body);
-        let patience =
-            Deadlines { response: origin.timeouts.response, head_bytes: self.head_bytes };
-        let (wire, head) = loop {
+            Sending::new(&request.method, &spelled(&request.target), &request.fields, body);
+        // Their memory serves other requests while this one waits.
+        request.fields = FieldSection::new();
+        let mut patience = None;
+        let (wire, head, patience) = loop {
             let (mut wire, is_used) = match pool.take(&name) {
                 Some(wire) => (wire, true),
                 // Boxed: seldom needed, and large.
                 None => {
-                    let connecting = self.connect(&pool, origin, &name, trace.as_ref());
-                    (Box::pin(connecting).await?, false)
+                    let trace = request.trace.as_ref();
+                    let connecting = boxed(|| self.connect(&pool, origin, &name, trace));
+                    (connecting.await?, false)
                 }
             };
-            match wire
-                .exchange(&mut sending, &patience, to_head, interim.as_ref(), upgrade.as_deref())
-                .await
-            {
-                Ok(head) => break (wire, head),
+            // The time of the whole goes on where the request is sent again.
+            let patience = *patience.get_or_insert_with(|| Patience::begin(&origin.timeouts));
+            let deadlines = Deadlines { patience, head_bytes: self.head_bytes };
+            let came = pin!(wire.exchange(
+                &mut sending,
+                &deadlines,
+                to_head,
+                request.interim.as_ref(),
+                request.upgrade.as_deref()
+            ))
+            .await;
+            match came {
+                Ok(head) => break (wire, head, patience),
                 // A connection from the pool may be closed as we begin to speak: the request goes
                 // over another, if the origin has seen nothing of it, or if seeing it twice is as
                 // seeing it once (RFC 9110 §9.2.2).
@@ -125,10 +139,7 @@ impl Client {
                 {
                     sending.rewind()
                 }
-                Err(ExchangeError { failure, .. }) => {
-                    let detail = format!("origin {:?}: {}", origin.id, failure.detail);
-                    return Err(Failure { detail, ..failure });
-                }
+                Err(ExchangeError { failure, .. }) => return Err(said_of(origin, failure)),
             }
         };
         let arrived_at = self.clock.now();
@@ -138,7 +149,6 @@ impl Client {
             let tunnel = Tunnel { far: Box::new(stream), early, held };
             (head.fields, head.status, Body::Tunnel(Box::new(tunnel)))
         } else {
-            let patience = origin.timeouts.response;
             take_body(Leased { wire, pool, name, permit, patience }, head, sending)
         };
         receive(&mut fields);
@@ -177,8 +187,8 @@ impl Client {
                 Some((config, settings.server_name.clone().unwrap_or_else(|| http.host.clone())))
             }
         };
-        let (host, reach) = (http.host.clone(), http.reach);
-        let place = Endpoint { host, port: http.port, tls, reach };
+        let (host, family, reach) = (http.host.clone(), http.family, http.reach);
+        let place = Endpoint { host, port: http.port, tls, family, reach };
         let gate = self.gates.gate(&format!("{}:{}", place.host, place.port), origin.connections);
         let h2 = (http.version == HttpVersion::Http2).then(|| {
             let mut place = place.clone();
@@ -213,6 +223,18 @@ impl Client {
         OriginCounts::add(&self.gates.counts.connections);
         Ok(Wire::new(stream))
     }
+}
+
+#[cold]
+fn carries_no_grpc(origin: &Origin) -> Failure {
+    let why = format!("origin {:?} speaks HTTP/1.1, which carries no gRPC", origin.id);
+    Failure::new(FailureKind::ResponseMalformed, why)
+}
+
+#[cold]
+fn said_of(origin: &Origin, failure: Failure) -> Failure {
+    let detail = format!("origin {:?}: {}", origin.id, failure.detail);
+    Failure { detail, ..failure }
 }
 
 // Most answers are short and came with their head; then the connection is free again at once.

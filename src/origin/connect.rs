@@ -1,14 +1,17 @@
 //! A connection to an origin: its name resolved with the TTLs that DNS gives, TCP, and TLS where
 //! asked for.
 
+use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::proto::rr::RecordType;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,7 +19,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::distribution::origin::{Origin, Reach};
+use super::addresses::{allowed, by_turns};
+use super::race::race;
+use super::resolution::{Known, known};
+use crate::distribution::origin::{Family, Origin, Reach};
 use crate::message::failure::{Failure, FailureKind};
 use crate::tls::client as tls;
 
@@ -33,6 +39,7 @@ pub struct Endpoint {
     pub port: u16,
     /// TLS settings and the name to check, if it is to be TLS.
     pub tls: Option<(Arc<ClientConfig>, String)>,
+    pub family: Family,
     pub reach: Reach,
 }
 
@@ -40,7 +47,8 @@ impl Endpoint {
     /// The place, asked for under a name: SNI and certificate are about that one.
     pub fn named(&self, name: &str) -> Self {
         let tls = self.tls.as_ref().map(|(config, _)| (Arc::clone(config), name.to_string()));
-        Self { host: self.host.clone(), port: self.port, tls, reach: self.reach }
+        let (family, reach) = (self.family, self.reach);
+        Self { host: self.host.clone(), port: self.port, tls, family, reach }
     }
 }
 
@@ -75,36 +83,52 @@ pub struct Effort {
 /// Names to addresses, honouring TTLs; one per core.
 #[derive(Default)]
 pub struct Resolver {
-    inner: OnceLock<Option<TokioResolver>>,
+    v4: OnceLock<Option<TokioResolver>>,
+    v6: OnceLock<Option<TokioResolver>>,
+    both: OnceLock<Option<TokioResolver>>,
+}
+
+// A search list is gone through for both families together: one of each could be of two names.
+fn resolver(strategy: LookupIpStrategy) -> Option<TokioResolver> {
+    let built = TokioResolver::builder_tokio().and_then(|mut builder| {
+        builder.options_mut().ip_strategy = strategy;
+        builder.build()
+    });
+    built
+        .inspect_err(
+            |error| tracing::warn!(%error, "no usable resolver configuration; names go through the C library, without TTLs"),
+        )
+        .ok()
 }
 
 impl Resolver {
-    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(ip) = bare.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(ip, port)]);
-        }
-        let resolver = self.inner.get_or_init(|| {
-            let built = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build);
-            built
-                .inspect_err(
-                    |error| tracing::warn!(%error, "no usable resolver configuration; names go through the C library, without TTLs"),
-                )
-                .ok()
-        });
-        let failed = |why: String| Failure::new(FailureKind::DnsError, format!("{host}: {why}"));
-        let found: Vec<SocketAddr> = match resolver {
-            Some(resolver) => {
-                let answer =
-                    resolver.lookup_ip(host).await.map_err(|error| failed(error.to_string()))?;
-                answer.iter().map(|ip| SocketAddr::new(ip, port)).collect()
-            }
-            None => tokio::net::lookup_host((host, port))
-                .await
-                .map_err(|error| failed(error.to_string()))?
-                .collect(),
+    fn of(&self, family: Family) -> Option<&TokioResolver> {
+        let (made, strategy) = match family {
+            Family::Ipv4 => (&self.v4, LookupIpStrategy::Ipv4Only),
+            Family::Ipv6 => (&self.v6, LookupIpStrategy::Ipv6Only),
+            Family::Both => (&self.both, LookupIpStrategy::Ipv6AndIpv4),
         };
-        if found.is_empty() { Err(failed("no address".into())) } else { Ok(found) }
+        made.get_or_init(|| resolver(strategy)).as_ref()
+    }
+
+    async fn addresses(&self, place: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
+        let (host, port) = (&*place.host, place.port);
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let failed = |why: String| Failure::new(FailureKind::DnsError, format!("{host}: {why}"));
+        let found: Vec<SocketAddr> = if let Ok(ip) = bare.parse::<IpAddr>() {
+            vec![SocketAddr::new(ip, port)]
+        } else if let Some(resolver) = self.of(place.family) {
+            let answer =
+                resolver.lookup_ip(host).await.map_err(|error| failed(error.to_string()))?;
+            answer.iter().map(|ip| SocketAddr::new(ip, port)).collect()
+        } else {
+            let answer = tokio::net::lookup_host((host, port)).await;
+            answer.map_err(|error| failed(error.to_string()))?.collect()
+        };
+        if !found.iter().any(|address| place.family.takes(address.ip())) {
+            return Err(failed(format!("no address of the kind {}", place.family.word())));
+        }
+        Ok(found)
     }
 
     /// Connects, if need be in several attempts.
@@ -131,9 +155,9 @@ impl Resolver {
         }
     }
 
-    /// Connects within `patience`, trying each address in turn.
+    /// Connects within `patience`, to whichever address is the first to answer.
     pub async fn connect(&self, place: &Endpoint, patience: Duration) -> Result<Stream, Failure> {
-        match tokio::time::timeout(patience, self.attempt(place, patience)).await {
+        match tokio::time::timeout(patience, self.attempt(place)).await {
             Ok(done) => done,
             Err(_) => Err(Failure::new(
                 FailureKind::ConnectTimeout,
@@ -142,33 +166,73 @@ impl Resolver {
         }
     }
 
-    async fn attempt(&self, place: &Endpoint, patience: Duration) -> Result<Stream, Failure> {
-        let mut addresses = self.addresses(&place.host, place.port).await?;
-        addresses.retain(|address| place.reach.allows(*address));
-        if addresses.is_empty() {
-            let why =
-                format!("{}:{} is an address that no code may choose", place.host, place.port);
-            return Err(Failure::new(FailureKind::ConnectionRefused, why));
+    // The addresses of one kind, where the name has them as it stands: what a search list makes of it
+    // is told by the whole answer alone.
+    async fn part(&self, place: &Endpoint, kind: RecordType) -> Vec<SocketAddr> {
+        if place.family != Family::Both {
+            return Vec::new();
         }
-        // A dead first address must leave time for the others.
-        let share = patience / u32::try_from(addresses.len().min(4)).unwrap_or(1);
-        let mut last = io::Error::other("no address");
-        for address in addresses {
-            match tokio::time::timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => return encrypt(tcp, place).await,
-                Ok(Err(error)) => last = error,
-                Err(_) => {
-                    last =
-                        io::Error::new(io::ErrorKind::TimedOut, format!("{address} did not answer"))
-                }
+        let Some(resolver) = self.of(place.family) else { return Vec::new() };
+        let Ok(found) = resolver.lookup(&*place.host, kind).await else { return Vec::new() };
+        let name = found.query().name().to_ascii();
+        let host = place.host.trim_end_matches('.');
+        if !name.trim_end_matches('.').eq_ignore_ascii_case(host) {
+            return Vec::new();
+        }
+        let found = found.answers().iter().filter_map(|record| record.data.ip_addr());
+        found.map(|ip| SocketAddr::new(ip, place.port)).collect()
+    }
+
+    async fn attempt(&self, place: &Endpoint) -> Result<Stream, Failure> {
+        let mut all = pin!(self.addresses(place));
+        let (v6, v4) = (self.part(place, RecordType::AAAA), self.part(place, RecordType::A));
+        match known(all.as_mut(), v6, v4).await {
+            Known::All(found) => dial(place, found?, ready(Vec::new())).await,
+            Known::Part(found) => {
+                dial(place, found, async move { all.await.unwrap_or_default() }).await
             }
         }
-        let kind = if last.kind() == io::ErrorKind::TimedOut {
-            FailureKind::ConnectTimeout
-        } else {
-            FailureKind::ConnectionRefused
-        };
-        Err(Failure::new(kind, format!("{}:{}: {last}", place.host, place.port)))
+    }
+}
+
+// Connects to whichever address is the first to answer, of those that are known and of those that
+// become known meanwhile.
+async fn dial(
+    place: &Endpoint,
+    mut found: Vec<SocketAddr>,
+    more: impl Future<Output = Vec<SocketAddr>>,
+) -> Result<Stream, Failure> {
+    let more = {
+        let known = found.clone();
+        async move {
+            let mut late = more.await;
+            late.retain(|address| !known.contains(address));
+            allowed(&mut late, place.family, place.reach);
+            late
+        }
+    };
+    allowed(&mut found, place.family, place.reach);
+    let mut tried = 0_u32;
+    let connected = race(by_turns(found), more, |address| {
+        tried += 1;
+        TcpStream::connect::<SocketAddr>(address)
+    })
+    .await;
+    match connected {
+        Ok(tcp) => encrypt(tcp, place).await,
+        Err(_) if tried == 0 => {
+            let why =
+                format!("{}:{} is an address that no code may choose", place.host, place.port);
+            Err(Failure::new(FailureKind::ConnectionRefused, why))
+        }
+        Err(last) => {
+            let kind = if last.kind() == io::ErrorKind::TimedOut {
+                FailureKind::ConnectTimeout
+            } else {
+                FailureKind::ConnectionRefused
+            };
+            Err(Failure::new(kind, format!("{}:{}: {last}", place.host, place.port)))
+        }
     }
 }
 

@@ -6,14 +6,14 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
-use tokio::time::Instant;
 
 use super::connect::Stream;
+use super::patience::Patience;
 use super::request_writer::{NotSent, Sending};
 use super::response_head::{self, AnswerHead};
-use crate::body::BodyError;
+use crate::body::{BodyError, reads};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::interim::InterimSink;
 use crate::semantics::fields::{FieldSection, Value};
@@ -45,8 +45,8 @@ pub struct ExchangeError {
 
 /// What one exchange is held to.
 pub struct Deadlines {
-    /// From the last octet sent to the last of the head.
-    pub response: Duration,
+    /// From the last octet sent to the last of the head, and for the whole.
+    pub patience: Patience,
     /// Octets of one head, the empty line at its end included; more are refused.
     pub head_bytes: usize,
 }
@@ -82,28 +82,53 @@ impl Wire {
         pin!(self.stream.read_buf(&mut self.buffer)).poll(cx)
     }
 
+    // The same for a head. While none comes, its memory is lent to others.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        reads::lend(&mut self.buffer, READ);
+        let read = pin!(self.stream.read_buf(&mut self.buffer)).poll(cx);
+        if read.is_pending() {
+            reads::take_back(&mut self.buffer);
+        }
+        read
+    }
+
+    /// Holds no memory to read into while it lies idle.
+    pub(super) fn rest(&mut self) {
+        reads::take_back(&mut self.buffer);
+    }
+
     /// Sends a request and reads the head of its answer. The body may still be on its way when the
     /// answer comes.
     pub async fn exchange(
         &mut self,
         sending: &mut Sending,
-        patience: &Deadlines,
+        deadlines: &Deadlines,
         to_head: bool,
         interim: Option<&InterimSink>,
         upgrade: Option<&[u8]>,
     ) -> Result<AnswerHead, ExchangeError> {
-        let mut timer = pin!(tokio::time::sleep(patience.response));
-        let (mut looked, mut interims, mut is_silent) = (0, 0, true);
+        let patience = &deadlines.patience;
         // Sending that failed is no answer: the origin may have refused the body and said why.
         let mut takes = true;
+        // What leaves at once, most often all of it, leaves before the clock is read.
+        let sent = std::future::poll_fn(|cx| Poll::Ready(sending.poll(&mut self.stream, cx))).await;
+        match sent {
+            Poll::Ready(Err(NotSent::Body(why))) => return Err(ExchangeError::of_body(why)),
+            Poll::Ready(Err(NotSent::Closed)) => takes = false,
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        sending.take_moved();
+        let mut timer = pin!(tokio::time::sleep_until(patience.next()));
+        let (mut looked, mut interims, mut is_silent) = (0, 0, true);
         loop {
             if let Some(len) = response_head::find_end(&self.buffer, looked) {
-                if len > patience.head_bytes {
+                if len > deadlines.head_bytes {
                     return Err(ExchangeError::malformed(TOO_LONG, is_silent));
                 }
                 looked = 0;
-                let head = response_head::read(&self.buffer.split_to(len).freeze(), to_head)
+                let head = response_head::read(&self.buffer[..len], to_head)
                     .map_err(|why| ExchangeError::malformed(why, is_silent))?;
+                self.buffer.advance(len);
                 match head.status {
                     // 100 is between us and the origin.
                     100 => {}
@@ -129,8 +154,11 @@ impl Wire {
                 continue;
             }
             looked = self.buffer.len();
+            if let Some(why) = response_head::foreign(&self.buffer) {
+                return Err(ExchangeError::malformed(why, is_silent));
+            }
             // Its end is still to come: it is longer than what is here.
-            if looked >= patience.head_bytes {
+            if looked >= deadlines.head_bytes {
                 return Err(ExchangeError::malformed(TOO_LONG, is_silent));
             }
             let woke = std::future::poll_fn(|cx| {
@@ -142,12 +170,12 @@ impl Wire {
                         Poll::Ready(Err(NotSent::Closed)) => takes = false,
                         Poll::Ready(Ok(())) | Poll::Pending => {}
                     }
-                    // Deadlines begins anew with each piece of a request body that leaves.
+                    // The deadline begins anew with each piece of a request body that leaves.
                     if sending.take_moved() {
-                        timer.as_mut().reset(Instant::now() + patience.response);
+                        timer.as_mut().reset(patience.next());
                     }
                 }
-                match self.poll_fill(READ, cx) {
+                match self.poll_head(cx) {
                     Poll::Ready(read) => Poll::Ready(Woke::Read(read)),
                     Poll::Pending => timer.as_mut().poll(cx).map(|()| Woke::TooLate),
                 }
@@ -160,27 +188,9 @@ impl Wire {
                         is_silent,
                     ));
                 }
-                Woke::Read(Err(error)) => {
-                    return Err(ExchangeError::closed(&error.to_string(), is_silent));
-                }
-                Woke::BodyBroke(why) => {
-                    let kind = if why == BodyError::TooLarge {
-                        FailureKind::RequestTooLarge
-                    } else {
-                        FailureKind::RequestBroken
-                    };
-                    return Err(ExchangeError {
-                        failure: Failure::new(kind, why.to_string()),
-                        is_silent: false,
-                    });
-                }
-                Woke::TooLate => {
-                    let why = format!("no head in {:?}", patience.response);
-                    return Err(ExchangeError {
-                        failure: Failure::new(FailureKind::ResponseTimeout, why),
-                        is_silent: false,
-                    });
-                }
+                Woke::Read(Err(error)) => return Err(ExchangeError::broken(&error, is_silent)),
+                Woke::BodyBroke(why) => return Err(ExchangeError::of_body(why)),
+                Woke::TooLate => return Err(ExchangeError::late(patience)),
             }
         }
     }
@@ -203,7 +213,29 @@ enum Woke {
     TooLate,
 }
 
+// Out of the way of an exchange that goes well.
 impl ExchangeError {
+    #[cold]
+    fn of_body(why: BodyError) -> Self {
+        let kind = match why {
+            BodyError::TooLarge => FailureKind::RequestTooLarge,
+            _ => FailureKind::RequestBroken,
+        };
+        Self { failure: Failure::new(kind, why.to_string()), is_silent: false }
+    }
+
+    #[cold]
+    fn late(patience: &Patience) -> Self {
+        let failure = Failure::new(FailureKind::ResponseTimeout, patience.said_of_head());
+        Self { failure, is_silent: false }
+    }
+
+    #[cold]
+    fn broken(error: &io::Error, is_silent: bool) -> Self {
+        Self::closed(&error.to_string(), is_silent)
+    }
+
+    #[cold]
     fn malformed(why: &str, is_silent: bool) -> Self {
         Self {
             failure: Failure::new(FailureKind::ResponseMalformed, format!("the answer has {why}")),
@@ -211,6 +243,7 @@ impl ExchangeError {
         }
     }
 
+    #[cold]
     fn closed(why: &str, is_silent: bool) -> Self {
         Self { failure: Failure::new(FailureKind::ConnectionTerminated, why), is_silent }
     }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::Method;
 use http::header;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
 use super::request::{OriginRequest, receive};
@@ -27,6 +28,8 @@ use crate::semantics::validators::{self, Condition, Conditions};
 
 /// Octets read at a time.
 const PIECE: usize = 128 * 1024;
+/// A file is asked for so often where the system wants to be asked again.
+const TRIES: usize = 16;
 
 /// Answers a request from a directory.
 pub async fn fetch(root: &Path, request: OriginRequest, clock: &Clock) -> Result<Reply, Failure> {
@@ -75,15 +78,24 @@ fn answer(
             }
             file_answer(file, &facts, &relative, method, asked, now)
         }
-        Err(error) if error == rustix::io::Errno::ACCESS => Ok(words(403, "Not readable.\n", now)),
-        Err(error)
-            if [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::IO]
-                .contains(&error) =>
-        {
-            Err(Failure::new(FailureKind::Storage, format!("{}: {error}", relative.display())))
-        }
-        Err(_) => Ok(words(404, "Not found.\n", now)),
+        Err(error) => not_opened(error, &relative, now),
     }
+}
+
+// What says nothing about the file is the operator's to know, and no 404 that would be kept.
+fn not_opened(error: Errno, name: &Path, now: Timestamp) -> Result<Answered, Failure> {
+    let why = match error {
+        Errno::ACCESS => return Ok(words(403, "Not readable.\n", now)),
+        Errno::MFILE | Errno::NFILE | Errno::IO | Errno::NOMEM | Errno::AGAIN | Errno::INTR => {
+            format!("{}: {error}", name.display())
+        }
+        Errno::NOSYS | Errno::PERM => format!(
+            "openat2 is refused ({error}), by a filter of system calls as it seems: let it pass; of \
+             systemd's settings RestrictSUIDSGID= and DynamicUser= refuse it"
+        ),
+        _ => return Ok(words(404, "Not found.\n", now)),
+    };
+    Err(Failure::new(FailureKind::Storage, why))
 }
 
 // Decoded once, segment by segment; empty, `.` and `..` ones, NUL, slashes in escapes and what is
@@ -117,7 +129,19 @@ fn open_beneath(root: &Path, relative: &Path) -> rustix::io::Result<File> {
     // NONBLOCK: a FIFO in the tree must not hang a thread.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(&folder, name, flags, Mode::empty(), resolve).map(File::from)
+    again(|| rustix::fs::openat2(&folder, name, flags, Mode::empty(), resolve).map(File::from))
+}
+
+// Where anything on the system is renamed at that moment, the kernel cannot say of a link with `..`
+// in it that it stays within the folder, and wants to be asked again (openat2(2)).
+fn again<T>(mut open: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    for _ in 1..TRIES {
+        match open() {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            done => return done,
+        }
+    }
+    open()
 }
 
 fn file_answer(
@@ -317,6 +341,40 @@ mod tests {
             "/%5c..%5csecret",
         ] {
             assert_eq!(status(&root, out), 404, "{out}");
+        }
+    }
+
+    #[test]
+    fn what_is_renamed_meanwhile_is_asked_for_again_and_not_for_ever() {
+        let tries = |fails: usize| {
+            let mut count = 0;
+            let opened = again(|| {
+                count += 1;
+                if count > fails { Ok(()) } else { Err(Errno::AGAIN) }
+            });
+            (opened, count)
+        };
+        assert_eq!(tries(0), (Ok(()), 1));
+        assert_eq!(tries(TRIES - 1), (Ok(()), TRIES));
+        assert_eq!(tries(TRIES), (Err(Errno::AGAIN), TRIES));
+        assert_eq!(again(|| Err::<(), _>(Errno::NOENT)), Err(Errno::NOENT));
+    }
+
+    // A filter of system calls is no reason to say that there is no such file.
+    #[test]
+    fn what_hinders_us_is_no_missing_file() {
+        let said = |error| match not_opened(error, Path::new("a"), Timestamp(0)) {
+            Ok((status, ..)) => status.to_string(),
+            Err(failure) => failure.detail,
+        };
+        assert_eq!(said(Errno::NOENT), "404");
+        assert_eq!(said(Errno::XDEV), "404", "it leads outside");
+        assert_eq!(said(Errno::ACCESS), "403");
+        for error in [Errno::IO, Errno::NOMEM, Errno::AGAIN] {
+            assert!(said(error).starts_with("a: "), "{}", said(error));
+        }
+        for error in [Errno::NOSYS, Errno::PERM] {
+            assert!(said(error).contains("RestrictSUIDSGID="), "{}", said(error));
         }
     }
 }

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 
 use super::connect::{Endpoint, Resolver};
 use crate::distribution::events::HttpsUrl;
-use crate::distribution::origin::{OriginTls, Reach};
+use crate::distribution::origin::{Family, OriginTls, Reach};
 use crate::tls::client as tls;
 
 /// How much of a document is taken, and how long all of it may take.
@@ -33,6 +33,7 @@ pub async fn fetch(
         host: url.host.clone(),
         port: url.port,
         tls: Some((config, url.host.clone())),
+        family: Family::Both,
         reach: Reach::Anywhere,
     };
     let work = async {

@@ -8,13 +8,12 @@
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use ::h2::client::ResponseFuture;
 use ::h2::{Reason, RecvStream};
 use http::uri::Scheme;
 use http::{Method, Request, Response};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use super::connect::Stream;
 use super::connection::{INTERIMS_MAX, pass_on};
@@ -22,6 +21,7 @@ use super::counts::OriginCounts;
 use super::h2_body::{H2Body, Upload, is_called_off};
 use super::h2_head;
 use super::h2_pool::{Granted, H2Pool, Lease};
+use super::patience::Patience;
 use super::request::{OriginRequest, receive, spelled};
 use super::request_writer::NotSent;
 use crate::body::{Body, BodyError};
@@ -62,7 +62,7 @@ pub async fn ask(
         _ => None,
     };
     let scheme = if pool.is_tls() { Scheme::HTTPS } else { Scheme::HTTP };
-    let mut tries = 0;
+    let (mut tries, mut patience) = (0, None);
     loop {
         let target = spelled(&request.target);
         let (method, fields) = (&request.method, &request.fields);
@@ -77,7 +77,8 @@ pub async fn ask(
         };
         tries += 1;
         let is_fresh = lease.is_fresh();
-        let lost = match exchange(lease, head, &mut request, origin, pool.head_bytes()).await {
+        let patience = *patience.get_or_insert_with(|| Patience::begin(&origin.timeouts));
+        let lost = match exchange(lease, head, &mut request, patience, pool.head_bytes()).await {
             Ok((status, mut fields, body)) => {
                 let arrived_at = clock.now();
                 receive(&mut fields);
@@ -100,7 +101,7 @@ pub async fn ask(
             request.body = Body::Bytes(held.clone());
         }
         match lost.how {
-            Loss::WantsHttp1 if can_send_again => {
+            Loss::WantsHttp1 if can_send_again && pool.is_tls() => {
                 pool.prefer_http1(name);
                 return Ok(Asked::Http1(request, None));
             }
@@ -128,7 +129,8 @@ struct Lost {
 enum Loss {
     /// The origin has not looked at the request (RFC 9113 §8.7).
     Unread,
-    /// It answers this over HTTP/1.1 only.
+    /// It answers this over HTTP/1.1 only. In clear text nothing says that it speaks that there too,
+    /// and everything else would be asked over it as well.
     WantsHttp1,
     /// The connection ended, and not an octet of an answer had come.
     Connection,
@@ -140,7 +142,7 @@ async fn exchange(
     mut lease: Lease,
     head: Request<()>,
     request: &mut OriginRequest,
-    origin: &Origin,
+    patience: Patience,
     head_bytes: usize,
 ) -> Result<(u16, FieldSection, Body), Lost> {
     let to_head = request.method == Method::HEAD;
@@ -148,7 +150,6 @@ async fn exchange(
     let opened = lease.open(head, ends);
     let (response, stream) = opened.map_err(|error| Lost::unsent(&error))?;
     let mut upload = Upload::new(stream, ends);
-    let patience = origin.timeouts.response;
     let (came, is_silent) = {
         let mut waiting = Waiting {
             response,
@@ -160,7 +161,7 @@ async fn exchange(
             patience,
             head_bytes,
         };
-        let mut timer = pin!(tokio::time::sleep(patience));
+        let mut timer = pin!(tokio::time::sleep_until(patience.next()));
         let came = std::future::poll_fn(|cx| waiting.poll(timer.as_mut(), cx)).await;
         (came, waiting.interims == 0)
     };
@@ -199,7 +200,7 @@ struct Waiting<'a> {
     interims: usize,
     /// Sending that failed is no answer: the origin may have refused the body and said why.
     takes: bool,
-    patience: Duration,
+    patience: Patience,
     head_bytes: usize,
 }
 
@@ -219,7 +220,7 @@ impl Waiting<'_> {
             }
             // The deadline begins anew with each piece of a request body that leaves.
             if self.upload.take_moved() {
-                timer.as_mut().reset(Instant::now() + self.patience);
+                timer.as_mut().reset(self.patience.next());
             }
         }
         while let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) {
@@ -261,7 +262,7 @@ enum Woke {
 }
 
 impl Woke {
-    fn lost(self, is_silent: bool, has_taken: bool, patience: Duration) -> Lost {
+    fn lost(self, is_silent: bool, has_taken: bool, patience: Patience) -> Lost {
         let (kind, detail, how) = match self {
             Self::Lost(error) => {
                 let how = match loss(&error) {
@@ -277,9 +278,7 @@ impl Woke {
             Self::Malformed(why) => {
                 (FailureKind::ResponseMalformed, format!("the answer has {why}"), Loss::Final)
             }
-            Self::TooLate => {
-                (FailureKind::ResponseTimeout, format!("no head in {patience:?}"), Loss::Final)
-            }
+            Self::TooLate => (FailureKind::ResponseTimeout, patience.said_of_head(), Loss::Final),
         };
         Lost { failure: Failure::new(kind, detail), how, has_taken }
     }
@@ -333,7 +332,8 @@ mod tests {
         let error = ::h2::Error::from(Reason::INTERNAL_ERROR);
         assert_eq!((loss(&error), kind(&error)), (Loss::Final, FailureKind::ConnectionTerminated));
         assert!(words(&error).len() <= WORDS_MAX);
-        let lost = Woke::TooLate.lost(true, true, Duration::from_secs(1));
+        let patience = Patience::of_pieces(std::time::Duration::from_secs(1));
+        let lost = Woke::TooLate.lost(true, true, patience);
         assert_eq!((lost.failure.kind, lost.how), (FailureKind::ResponseTimeout, Loss::Final));
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Sleep;
 
 use super::h2_head;
 use super::h2_pool::Lease;
+use super::patience::Patience;
 use super::request_writer::NotSent;
 use crate::body::{Body, BodyError, Source};
 use crate::semantics::fields::FieldSection;
@@ -115,7 +116,7 @@ pub struct H2Body {
     left: Option<u64>,
     trailers: FieldSection,
     deadline: Option<Pin<Box<Sleep>>>,
-    patience: Duration,
+    patience: Patience,
 }
 
 /// A stream in use. What goes first stands first: the room is given back last.
@@ -130,15 +131,14 @@ struct Open {
 }
 
 impl H2Body {
-    /// The body behind a head that announced `length`. The origin may be silent for `patience`
-    /// between two pieces.
+    /// The body behind a head that announced `length`, for which the origin has `patience`.
     pub fn new(
         recv: RecvStream,
         upload: Upload,
         body: Body,
         lease: Lease,
         length: Option<u64>,
-        patience: Duration,
+        patience: Patience,
     ) -> Self {
         let open = Some(Open { recv, upload, body, broken: None, lease });
         Self { open, left: length, trailers: FieldSection::new(), deadline: None, patience }
@@ -209,6 +209,10 @@ impl Source for H2Body {
             if open.upload.take_moved() {
                 self.deadline = None;
             }
+            // An origin that is never silent may still take too long.
+            if self.patience.is_over() {
+                return self.break_off(BodyError::Late);
+            }
             match open.recv.poll_data(cx) {
                 // An end that came in a frame of its own.
                 Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
@@ -243,10 +247,11 @@ impl Source for H2Body {
                 Poll::Pending => {
                     // The timer is made only when there is something to wait for.
                     let patience = self.patience;
-                    let deadline =
-                        self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                    let deadline = self
+                        .deadline
+                        .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(patience.next())));
                     ready!(deadline.as_mut().poll(cx));
-                    return self.break_off(BodyError::Stalled);
+                    return self.break_off(patience.why());
                 }
             }
         }

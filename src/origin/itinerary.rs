@@ -24,6 +24,8 @@ pub enum NoParent {
     Relayed,
     /// A POST whose answer is kept.
     Post,
+    /// An OPTIONS whose answer is kept (CloudFront asks the origin, too).
+    Options,
     /// A parent would choose a side of its own.
     Deployment,
     /// The caller replaces what is stored: no store may answer.
@@ -43,6 +45,7 @@ impl NoParent {
             Self::NoneConfigured => "none is configured",
             Self::Relayed => "the request goes on for this viewer alone",
             Self::Post => "a kept POST is asked of the origin",
+            Self::Options => "a kept OPTIONS is asked of the origin",
             Self::Deployment => {
                 "a parent would choose a side of the continuous deployment of its own"
             }
@@ -108,6 +111,12 @@ impl<'r> Failover<'r> {
             Method::GET | Method::HEAD | Method::OPTIONS => Self::On(statuses),
             _ => Self::NotRepeatable,
         }
+    }
+
+    /// Of a request to the members of its behavior's target.
+    pub fn of_target(asked: &CacheRequest<'r>) -> Self {
+        let (members, statuses) = asked.routed.distribution.members(asked.routed.behavior.target);
+        Self::of(asked.head().method, members.len(), statuses)
     }
 
     /// Whether the next member is to be asked after this one answered with a status, or failed.
@@ -177,7 +186,7 @@ impl<'r> Itinerary<'r> {
 /// let request = ViewerRequest::get("http://h.test/a?x=1");
 /// let head = request.head();
 /// let routed = access::route(&site, &head, now).unwrap();
-/// let asked = CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed), slice: None };
+/// let asked = CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed, now), slice: None };
 /// let hops = itinerary(&asked, &FetchKind::Fill, SharedTier::Configured, std::iter::empty());
 /// assert_eq!(hops.tier, Ok(()));
 /// assert_eq!(hops.parents, Err(NoParent::NoneConfigured));
@@ -190,8 +199,8 @@ pub fn itinerary<'r, 'n>(
     parents: impl Iterator<Item = Candidate<'n>>,
 ) -> Itinerary<'r> {
     let distribution = asked.routed.distribution;
-    let (members, statuses) = distribution.members(asked.routed.behavior.target);
-    let failover = Failover::of(asked.head().method, members.len(), statuses);
+    let (members, _) = distribution.members(asked.routed.behavior.target);
+    let failover = Failover::of_target(asked);
     let candidates: SmallVec<[Candidate<'n>; 8]> = parents.collect();
     let mut passed_over = Places::new();
     let parents = match no_parent(asked, asking) {
@@ -277,6 +286,7 @@ fn no_parent(asked: &CacheRequest<'_>, asking: &FetchKind) -> Option<NoParent> {
     let reasons = [
         (matches!(asking, FetchKind::Pass), NoParent::Relayed),
         (asked.wants.method == MethodIntent::Post, NoParent::Post),
+        (asked.wants.method == MethodIntent::Options, NoParent::Options),
         (asked.routed.distribution.is_deploying, NoParent::Deployment),
         (asked.wants.answer == Answer::Anew, NoParent::Anew),
         (asked.routed.behavior.derived.scheme_in_key, NoParent::SchemeInKey),

@@ -1,6 +1,7 @@
 //! The far side: fetching from origins, over HTTPS whose certificate is really checked, or from a
 //! directory.
 
+pub mod addresses;
 pub mod admin_line;
 pub mod client;
 pub mod connect;
@@ -18,11 +19,14 @@ pub mod h2_pulse;
 pub mod h2_wire;
 pub mod idle;
 pub mod itinerary;
+pub mod patience;
 pub mod peer;
 pub mod pool;
+pub mod race;
 pub mod rank;
 pub mod request;
 pub mod request_writer;
+pub mod resolution;
 pub mod response_head;
 pub mod signed;
 pub mod traced;
@@ -31,6 +35,7 @@ pub mod wire_body;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::base::boxed::boxed;
 use crate::distribution::origin::{Origin, OriginKind};
 use crate::message::failure::Failure;
 use crate::message::response::Reply;
@@ -44,6 +49,12 @@ pub trait Upstream: Send + Sync {
         origin: &'a Arc<Origin>,
         request: OriginRequest,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>>;
+
+    /// The real world, where this is it. What it answers is awaited in the future of whoever asks,
+    /// which takes no memory of its own.
+    fn live(&self) -> Option<&Live> {
+        None
+    }
 }
 
 /// The real world: pooled connections of one core, and directories.
@@ -57,13 +68,18 @@ impl Upstream for Live {
         origin: &'a Arc<Origin>,
         request: OriginRequest,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send + 'a>> {
-        Box::pin(async move {
-            match &origin.kind {
-                OriginKind::Http(http) => self.client.ask(origin, http, request).await,
-                OriginKind::Directory(root) => {
-                    directory::fetch(root, request, self.client.clock()).await
-                }
+        match &origin.kind {
+            OriginKind::Http(http) => boxed(move || async move {
+                let mut request = request;
+                self.client.ask(origin, http, &mut request).await
+            }),
+            OriginKind::Directory(root) => {
+                boxed(move || directory::fetch(root, request, self.client.clock()))
             }
-        })
+        }
+    }
+
+    fn live(&self) -> Option<&Live> {
+        Some(self)
     }
 }

@@ -57,7 +57,7 @@ pub fn plain(host: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distribution::origin::{HttpVersion, OriginTls, Reach, Roots, TlsVersion};
+    use crate::distribution::origin::{Family, HttpVersion, OriginTls, Reach, Roots, TlsVersion};
 
     fn origin(host: &str, server_name: Option<&str>) -> HttpOrigin {
         let server_name = server_name.map(str::to_string);
@@ -74,6 +74,7 @@ mod tests {
             tls: Some(tls),
             host_rule: HostRule::Origin,
             version: HttpVersion::Http1,
+            family: Family::Both,
             reach: Reach::Anywhere,
         }
     }

@@ -44,6 +44,16 @@ impl ConnectionLimits {
         gates.insert(key, Arc::clone(&gate));
         gate
     }
+
+    /// Connections that are taken, by place (`host:port`).
+    pub fn in_use(&self) -> HashMap<String, usize> {
+        let mut all = HashMap::new();
+        for ((place, size), gate) in self.gates.lock().iter() {
+            let taken = size.saturating_sub(gate.available_permits());
+            *all.entry(place.clone()).or_default() += taken;
+        }
+        all
+    }
 }
 
 /// Idle connections to one origin, over all configurations that reach it in the same way.
@@ -137,6 +147,7 @@ impl Pool {
         if !wire.is_quiet() {
             return;
         }
+        wire.rest();
         let patience = wire.idle_for().map_or(self.patience, |said| said.min(self.patience));
         self.idle.lock().put(name, Idle { wire, since: Instant::now(), patience });
         if !self.is_swept.swap(true, Ordering::Relaxed) {
@@ -169,6 +180,9 @@ mod tests {
     fn one_gate_counts_for_a_place_and_size_for_as_long_as_anybody_holds_it() {
         let gates = ConnectionLimits::default();
         let first = gates.gate("o.test:80", 2);
+        let taken = first.try_acquire().unwrap();
+        assert_eq!(gates.in_use()["o.test:80"], 1);
+        drop(taken);
         assert!(
             Arc::ptr_eq(&first, &gates.gate("o.test:80", 2)),
             "another core, or the next configuration"

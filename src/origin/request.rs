@@ -19,7 +19,7 @@ use crate::message::own_fields::{EDGE, EDGE_TOKEN, NAME, NODE_PREFIX, VIA};
 use crate::message::request::{Known, RequestHead};
 use crate::message::stored::Stored;
 use crate::message::verdict::PassReason;
-use crate::semantics::fields::{By, FieldSection, Name, WriteValue};
+use crate::semantics::fields::{By, FieldSection, Marks, Name, WriteValue};
 use crate::semantics::lists::{is_token, members};
 use crate::semantics::{hop_by_hop, ranges, trailers};
 use crate::trace::live::Within;
@@ -39,6 +39,7 @@ pub enum FetchKind {
 }
 
 /// A request on its way to an origin.
+#[derive(Default)]
 pub struct OriginRequest {
     pub method: Method,
     /// Path and query, or `*`.
@@ -96,6 +97,8 @@ pub fn build(
         FetchKind::Fill | FetchKind::Revalidate(_) if asked.wants.method == MethodIntent::Post => {
             post_fields(asked, &mut fields)
         }
+        // Nor one on OPTIONS, which selects no representation (RFC 9110 §13.2.1).
+        FetchKind::Revalidate(_) if asked.wants.method == MethodIntent::Options => {}
         FetchKind::Fill => {}
         FetchKind::Unkept => copy_fields(asked, CONDITIONS.iter(), &mut fields),
         FetchKind::Revalidate(stored) => condition_fields(stored, &mut fields),
@@ -117,6 +120,11 @@ pub fn build(
         FetchKind::Pass => head.method.clone(),
         FetchKind::Fill | FetchKind::Revalidate(_) if asked.wants.method == MethodIntent::Post => {
             Method::POST
+        }
+        FetchKind::Fill | FetchKind::Revalidate(_)
+            if asked.wants.method == MethodIntent::Options =>
+        {
+            Method::OPTIONS
         }
         FetchKind::Fill | FetchKind::Revalidate(_) | FetchKind::Unkept => Method::GET,
     };
@@ -152,15 +160,13 @@ fn is_own(name: Name<'_>) -> bool {
 fn end_to_end(asked: &CacheRequest<'_>, is_wanted: impl Fn(Name<'_>) -> bool) -> FieldSection {
     let mut fields = FieldSection::new();
     let (behavior, forwarder) = (asked.routed.behavior, asked.routed.forwarder());
-    for (spelled, value) in asked.head().fields.iter() {
-        let name = Name::from(spelled);
+    for (name, value) in asked.head().fields.named() {
         let is_ours = is_own(name);
-        // Only we say what CloudFront's fields say.
-        let is_claimed = name.begins("cloudfront-");
+        let is_claimed = forwarding::is_claimed(asked.head().connection, name);
         let is_left_out =
             is_ours || is_claimed || forwarding::goes_no_further(behavior, forwarder, name);
         if !is_left_out && !hop_by_hop::is_hop_by_hop(name) && is_wanted(name) {
-            fields.push(spelled, value);
+            fields.push(name, value);
         }
     }
     fields
@@ -208,7 +214,7 @@ fn chosen_fields(asked: &CacheRequest<'_>) -> FieldSection {
         } else {
             "Foreshore"
         };
-        fields.insert(&header::USER_AGENT, agent);
+        fields.put("User-Agent", agent);
     }
     fields
 }
@@ -223,7 +229,7 @@ fn set_codings(asked: &CacheRequest<'_>, fields: &mut FieldSection) {
     let mut codings = Vec::new();
     forwarding::write_codings(&mut codings, asked.head(), enabled);
     let codings = if codings.is_empty() { &b"identity"[..] } else { &codings };
-    fields.insert(&header::ACCEPT_ENCODING, codings);
+    fields.insert("Accept-Encoding", codings);
 }
 
 /// What a viewer says of the version or the part that it wants.
@@ -353,7 +359,9 @@ fn copy_fields<'n>(
 // The stored validators and no others: a 304 must speak of our copy (RFC 9111 §4.3.1).
 fn condition_fields(stored: &Stored, fields: &mut FieldSection) {
     if let Some(etag) = stored.head.etag() {
-        fields.insert(&header::IF_NONE_MATCH, etag);
+        // As the origin gave it, before it was encoded here: some compare octet for octet.
+        let weakened = etag.strip_prefix(b"W/").filter(|_| stored.flags.own_tag_is_strong);
+        fields.insert(&header::IF_NONE_MATCH, weakened.unwrap_or(etag));
     }
     if let Some(modified) = stored.head.last_modified() {
         fields.insert(&header::IF_MODIFIED_SINCE, modified);
@@ -373,16 +381,17 @@ fn set_host(asked: &CacheRequest<'_>, origin: &Origin, fields: &mut FieldSection
         out.extend(asked.head().authority.bytes().map(|octet| octet.to_ascii_lowercase()));
     };
     match &http.host_rule {
-        HostRule::Fixed(name) => fields.append(&header::HOST, name),
-        HostRule::Viewer => fields.append(&header::HOST, By(viewer)),
+        HostRule::Fixed(name) => fields.put("Host", name),
+        HostRule::Viewer => fields.put("Host", By(viewer)),
         // What is signed is signed for the origin's own name.
-        HostRule::Origin
+        HostRule::Origin | HostRule::Named(_)
             if origin.access.is_none()
                 && forwarding::is_keyed(asked.routed.behavior, &header::HOST) =>
         {
-            fields.append(&header::HOST, By(viewer))
+            fields.put("Host", By(viewer))
         }
-        HostRule::Origin => fields.append(&header::HOST, By(own)),
+        HostRule::Named(name) => fields.put("Host", name),
+        HostRule::Origin => fields.put("Host", By(own)),
     };
 }
 
@@ -417,15 +426,16 @@ fn trace_fields(asked: &CacheRequest<'_>, node: Node<'_>, fields: &mut FieldSect
         None => [version, " ", NAME, ""],
     };
     if compat.is_some() {
-        fields.insert("x-amz-cf-id", By(|out: &mut Vec<u8>| head.id.write(out)));
+        fields.insert("X-Amz-Cf-Id", By(|out: &mut Vec<u8>| head.id.write(out)));
     }
     let address = head.connection.peer.ip().to_canonical();
-    fields.append("via", Joined("via", head, via));
-    fields.append("cdn-loop", Joined("cdn-loop", head, [NODE_PREFIX, node.id]));
+    // Spelled as they go out: nothing is to be done about a name then.
+    fields.put("Via", Joined("via", head, via));
+    fields.put("Cdn-Loop", Joined("cdn-loop", head, [NODE_PREFIX, node.id]));
     if node.keeps_forwarded_for {
-        fields.append("x-forwarded-for", Joined("x-forwarded-for", head, address));
+        fields.put("X-Forwarded-For", Joined("x-forwarded-for", head, address));
     } else {
-        fields.append("x-forwarded-for", address);
+        fields.put("X-Forwarded-For", address);
     }
 }
 
@@ -490,13 +500,18 @@ pub fn spelled(target: &str) -> std::borrow::Cow<'_, str> {
 /// Makes an origin's head ours: what was about its connection goes, Via says where it has been.
 pub fn receive(fields: &mut FieldSection) {
     strip_connection(fields);
-    fields.append(&header::VIA, VIA);
+    fields.put("Via", VIA);
 }
 
 /// Takes out what an origin says of its connection to us: hop-by-hop fields, and where else it can
 /// be reached (Alt-Svc). A viewer would look for that at our address, and from a store it would do
 /// so for a day.
 pub fn strip_connection(fields: &mut FieldSection) {
+    const ABOUT_IT: Marks = hop_by_hop::MARKS.and(Marks::of(&["alt-svc"]));
+    // Most heads say nothing of the kind.
+    if !fields.may_have(ABOUT_IT) {
+        return;
+    }
     hop_by_hop::strip_listed(fields);
     fields.retain(|name, _| !hop_by_hop::is_hop_by_hop(name) && name != header::ALT_SVC);
 }

@@ -7,7 +7,6 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header;
 
 use crate::body::framing::Framing;
@@ -49,8 +48,24 @@ pub fn find_end(buffer: &[u8], from: usize) -> Option<usize> {
     })
 }
 
+/// What came in the place of a head, and what helps, once its first octets cannot begin one: whoever
+/// speaks something else may wait for us as long as we wait for the end of a head.
+pub fn foreign(buffer: &[u8]) -> Option<&'static str> {
+    const BEGIN: &[u8] = b"HTTP/";
+    let line = &buffer[buffer.iter().position(|octet| !matches!(octet, b'\r' | b'\n'))?..];
+    let len = line.len().min(BEGIN.len());
+    match line {
+        _ if line[..len] == BEGIN[..len] => None,
+        [0x14..=0x17, 3, ..] => Some("TLS in the place of HTTP; begin the origin's url with https"),
+        [0, 0, _, 4, ..] => {
+            Some("HTTP/2 in the place of HTTP/1.1; give the origin http_version = \"http2\"")
+        }
+        _ => Some("a head that is not HTTP"),
+    }
+}
+
 /// Reads a whole head; the error says what is wrong with it. `to_head`: it answers a HEAD request.
-pub fn read(head: &Bytes, to_head: bool) -> Result<AnswerHead, &'static str> {
+pub fn read(head: &[u8], to_head: bool) -> Result<AnswerHead, &'static str> {
     let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
     match httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -71,7 +86,7 @@ pub fn read(head: &Bytes, to_head: bool) -> Result<AnswerHead, &'static str> {
         if line.value.contains(&0x7f) {
             return Err("a field value that is none");
         }
-        fields.push(line.name, line.value);
+        fields.push_from(head, line.name, line.value);
     }
     let is_old = response.version == Some(0);
     let length = one_length(&mut fields)?;
@@ -120,6 +135,17 @@ fn transfer_coding(fields: &FieldSection) -> Coding {
 /// list, it counts where it is the same number each time, and the head says it once from then on
 /// (RFC 9110 §8.6).
 pub(super) fn one_length(fields: &mut FieldSection) -> Result<Option<u64>, &'static str> {
+    let mut lines = fields.get_all("content-length").map(|line| line.as_bytes());
+    let Some(first) = lines.next() else { return Ok(None) };
+    // Most say it once, in digits alone.
+    let is_only = lines.next().is_none() && first.len() <= 19;
+    match parse_digits(first).filter(|_| is_only) {
+        Some(number) => Ok(Some(number)),
+        None => length_of_all(fields),
+    }
+}
+
+fn length_of_all(fields: &mut FieldSection) -> Result<Option<u64>, &'static str> {
     let (mut length, mut times) = (None, 0);
     for digits in fields
         .get_all(&header::CONTENT_LENGTH)
@@ -197,7 +223,30 @@ fn idle_for(fields: &FieldSection) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_http_is_known_by_its_first_octets() {
+        for (octets, why) in [
+            (&b""[..], None),
+            (b"\r\n", None),
+            (b"H", None),
+            (b"\r\nHTT", None),
+            (b"HTTP/1.1 200 OK\r\n", None),
+            // Read to its end, which says more.
+            (b"HTTP/2 200 OK\r\n", None),
+            (b"\x15\x03\x01\x00\x02\x02\x46", Some("https")),
+            (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", Some("http_version")),
+            (b"SSH-2.0-OpenSSH\r\n", Some("not HTTP")),
+            (b"h", Some("not HTTP")),
+            (b"\x00", Some("not HTTP")),
+        ] {
+            let said = foreign(octets);
+            assert_eq!(said.is_some(), why.is_some(), "{octets:?}: {said:?}");
+            assert!(why.is_none_or(|why| said.unwrap().contains(why)), "{octets:?}: {said:?}");
+        }
+    }
     use crate::semantics::fields::Value;
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn judge(text: &str) -> Result<(u16, Framing, bool), &'static str> {

@@ -4,13 +4,13 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::connection::Wire;
+use super::patience::Patience;
 use super::pool::Pool;
 use super::request_writer::Sending;
 use super::response_head::AnswerHead;
@@ -29,8 +29,9 @@ pub struct Leased {
     /// What it was made for.
     pub name: Arc<str>,
     pub permit: OwnedSemaphorePermit,
-    /// How long the origin may be silent between two pieces of the body.
-    pub patience: Duration,
+    /// How long the origin may be silent between two pieces of the body, and how long it has for
+    /// the whole.
+    pub patience: Patience,
 }
 
 impl Leased {
@@ -49,7 +50,7 @@ pub struct WireBody {
     sending: Option<Sending>,
     keeps: bool,
     deadline: Option<Pin<Box<Sleep>>>,
-    patience: Duration,
+    patience: Patience,
 }
 
 impl WireBody {
@@ -121,6 +122,10 @@ impl Source for WireBody {
                 Decoded::Broken(_) => return self.break_off(BodyError::Truncated),
                 Decoded::More => {}
             }
+            // An origin that is never silent may still take too long.
+            if self.patience.is_over() {
+                return self.break_off(BodyError::Late);
+            }
             match leased.wire.poll_fill(READ, cx) {
                 Poll::Ready(Ok(0)) if self.decoder.ends_by_close() => {
                     self.leased = None;
@@ -131,10 +136,11 @@ impl Source for WireBody {
                 Poll::Pending => {
                     // The timer is made only when there is something to wait for.
                     let patience = self.patience;
-                    let deadline =
-                        self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                    let deadline = self
+                        .deadline
+                        .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(patience.next())));
                     ready!(deadline.as_mut().poll(cx));
-                    return self.break_off(BodyError::Stalled);
+                    return self.break_off(patience.why());
                 }
             }
         }

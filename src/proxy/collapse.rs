@@ -1,18 +1,20 @@
-//! Collapses with waiting around them: a leader's ticket that must be landed, and a follower's
-//! wait.
+//! Collapses with waiting around them: a leader's guard, which completes the fill for all who
+//! wait, and a follower's wait.
 //!
-//! A ticket that is dropped lands as abandoned, and one of its followers leads next. The only
+//! A guard that is dropped leaves them without an end, and one of them leads next. The only
 //! `select!` of serving is the follower's timeout here; what it loses is a place in a queue.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::base::boxed::Reused;
 use crate::body::Reader;
 use crate::cache::collapses::{AloneReason, CollapseId, Collapses, Role};
 use crate::message::failure::Failure;
@@ -42,13 +44,13 @@ pub enum FillEnd {
 
 /// Where a fill's end comes to its leader and its followers: one piece of memory for a fetch.
 #[derive(Default)]
-struct Landing {
-    has_landed: Notify,
-    state: Mutex<Landed>,
+struct Completion {
+    has_ended: Notify,
+    state: Mutex<CompletionState>,
 }
 
 #[derive(Default)]
-struct Landed {
+struct CompletionState {
     end: Option<FillEnd>,
     /// The guard is gone: there will be no other end.
     is_over: bool,
@@ -71,7 +73,7 @@ pub struct CollapseTable {
 
 struct Shard {
     table: Collapses,
-    landings: HashMap<CollapseId, Arc<Landing>>,
+    completions: HashMap<CollapseId, Arc<Completion>>,
 }
 
 /// A request's part in a collapse.
@@ -87,7 +89,7 @@ impl CollapseTable {
         let shard = || {
             Mutex::new(Shard {
                 table: Collapses::new(followers, marks / SHARDS + 1),
-                landings: HashMap::new(),
+                completions: HashMap::new(),
             })
         };
         Self {
@@ -111,14 +113,14 @@ impl CollapseTable {
         let overtakes = |since| self_.invalidations.overtakes(&CacheKey::new(key), since);
         match shard.table.join(key, arrived_at, self_.invalidations.head(), now, overtakes) {
             Role::Alone(why) => Joined::Alone(why),
-            Role::Follow(id) => match shard.landings.get(&id) {
-                Some(landing) => Joined::Follow(Waiter::follower(Arc::clone(landing))),
+            Role::Follow(id) => match shard.completions.get(&id) {
+                Some(completion) => Joined::Follow(Waiter::follower(Arc::clone(completion))),
                 None => Joined::Alone(AloneReason::Crowded),
             },
             Role::Lead(id) => {
                 let held = shard.table.held(key).unwrap_or_else(|| CacheKey::new(key));
                 let (guard, waiter) = FillGuard::new(Some((Arc::clone(self_), held, id)));
-                shard.landings.insert(id, Arc::clone(&waiter.landing));
+                shard.completions.insert(id, Arc::clone(&waiter.completion));
                 Joined::Lead(guard, waiter)
             }
         }
@@ -127,7 +129,7 @@ impl CollapseTable {
     fn complete(&self, key: &[u8], id: CollapseId) {
         let mut shard = self.shard(key).lock();
         shard.table.complete(key, id);
-        shard.landings.remove(&id);
+        shard.completions.remove(&id);
     }
 
     /// See [`Collapses::mark`].
@@ -159,13 +161,13 @@ impl CollapseTable {
 /// A leader's duty: it is completed exactly once, by `complete`, by `give_to_leader`, or by being
 /// dropped.
 pub struct FillGuard {
-    landing: Arc<Landing>,
+    completion: Arc<Completion>,
     place: Option<(Arc<crate::proxy::Edge>, CacheKey, CollapseId)>,
 }
 
 /// A place in the wait for a fill.
 pub struct Waiter {
-    landing: Arc<Landing>,
+    completion: Arc<Completion>,
     is_leader: bool,
 }
 
@@ -181,8 +183,11 @@ pub enum WaitOutcome {
 
 impl FillGuard {
     fn new(place: Option<(Arc<crate::proxy::Edge>, CacheKey, CollapseId)>) -> (Self, Waiter) {
-        let landing = Arc::<Landing>::default();
-        (Self { landing: Arc::clone(&landing), place }, Waiter { landing, is_leader: true })
+        let completion = Arc::<Completion>::default();
+        (
+            Self { completion: Arc::clone(&completion), place },
+            Waiter { completion, is_leader: true },
+        )
     }
 
     /// A guard outside the table: no follower can wait on it.
@@ -198,13 +203,13 @@ impl FillGuard {
     /// Puts fields aside for the leader's viewer, which the store does not keep; before the end.
     pub fn set_aside(&mut self, fields: FieldSection) {
         if !fields.is_empty() {
-            self.landing.state.lock().aside = fields;
+            self.completion.state.lock().aside = fields;
         }
     }
 
     /// Says which span the fetch is, for those who follow.
     pub fn led_by(&self, span: Place) {
-        self.landing.state.lock().led_by = Some(span);
+        self.completion.state.lock().led_by = Some(span);
     }
 
     /// Tells the leader and every follower.
@@ -216,7 +221,7 @@ impl FillGuard {
     /// of their own.
     pub fn complete_holding(mut self, end: FillEnd, hold: Option<Reader>) {
         self.leave();
-        let mut state = self.landing.state.lock();
+        let mut state = self.completion.state.lock();
         (state.end, state.hold) = (Some(end), hold);
     }
 
@@ -224,7 +229,7 @@ impl FillGuard {
     /// left, the reply goes with it.
     pub fn give_to_leader(mut self, why: NotKept, reply: Reply) {
         self.leave();
-        let mut state = self.landing.state.lock();
+        let mut state = self.completion.state.lock();
         if !state.leader_left {
             state.reply = Some(reply);
         }
@@ -251,53 +256,53 @@ impl FillGuard {
 impl Drop for FillGuard {
     fn drop(&mut self) {
         self.leave();
-        self.landing.state.lock().is_over = true;
-        self.landing.has_landed.notify_waiters();
+        self.completion.state.lock().is_over = true;
+        self.completion.has_ended.notify_waiters();
     }
 }
 
 impl Waiter {
-    const fn follower(landing: Arc<Landing>) -> Self {
-        Self { landing, is_leader: false }
+    const fn follower(completion: Arc<Completion>) -> Self {
+        Self { completion, is_leader: false }
     }
 
     /// Adds to the leader's answer what was put aside for its viewer, once the fill has ended.
     pub fn add_aside(&self, fields: &mut FieldSection) {
         if self.is_leader {
-            fields.extend(&std::mem::take(&mut self.landing.state.lock().aside));
+            fields.extend(&std::mem::take(&mut self.completion.state.lock().aside));
         }
     }
 
     /// The span of the fetch that was waited for, where spans are kept of it.
     pub fn led_by(&self) -> Option<Place> {
-        self.landing.state.lock().led_by
+        self.completion.state.lock().led_by
     }
 
     /// Waits for the end of the fill; a leader waits as long as its fill does.
     pub async fn wait(&self, patience: Option<Duration>) -> WaitOutcome {
         match patience {
-            None => self.landed().await,
-            Some(patience) => {
-                tokio::time::timeout(patience, self.landed()).await.unwrap_or(WaitOutcome::TooLong)
-            }
+            None => self.completed().await,
+            Some(patience) => tokio::time::timeout(patience, self.completed())
+                .await
+                .unwrap_or(WaitOutcome::TooLong),
         }
     }
 
-    async fn landed(&self) -> WaitOutcome {
-        let mut landed = std::pin::pin!(self.landing.has_landed.notified());
+    async fn completed(&self) -> WaitOutcome {
+        let mut completed = std::pin::pin!(self.completion.has_ended.notified());
         loop {
             // Before the look: what comes after it wakes us.
-            landed.as_mut().enable();
+            completed.as_mut().enable();
             if let Some(outcome) = self.look() {
                 return outcome;
             }
-            landed.as_mut().await;
-            landed.set(self.landing.has_landed.notified());
+            completed.as_mut().await;
+            completed.set(self.completion.has_ended.notified());
         }
     }
 
     fn look(&self) -> Option<WaitOutcome> {
-        let mut state = self.landing.state.lock();
+        let mut state = self.completion.state.lock();
         if !state.is_over {
             return None;
         }
@@ -315,7 +320,7 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         if self.is_leader {
-            let mut state = self.landing.state.lock();
+            let mut state = self.completion.state.lock();
             (state.leader_left, state.reply) = (true, None);
         }
     }
@@ -324,28 +329,28 @@ impl Drop for Waiter {
 /// A fill that its leader's viewer drives. One that is not at its end when the viewer needs it no
 /// more, or is gone, goes on as a task of its own: a leader's viewer that leaves takes no
 /// follower's answer along.
-pub struct Driven(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+pub struct Driven<F: Future<Output = ()> + Send + 'static>(Option<Reused<F>>);
 
-impl Driven {
-    /// The fill.
-    pub fn new(fill: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Some(Box::pin(fill)))
+impl<F: Future<Output = ()> + Send + 'static> Driven<F> {
+    /// The fill that this makes.
+    pub fn new(make: impl FnOnce() -> F) -> Self {
+        Self(Some(Reused::new(make)))
     }
 
-    /// Drives it until something else is there.
-    pub async fn until<T>(&mut self, other: impl Future<Output = T>) -> T {
-        let mut other = std::pin::pin!(other);
+    /// Drives it until its end is there, for its leader. Nobody has to wake that one: it looks after
+    /// each step of the fill.
+    pub async fn until_ended(&mut self, leader: &Waiter) -> WaitOutcome {
         std::future::poll_fn(|cx| {
-            if self.0.as_mut().is_some_and(|fill| fill.as_mut().poll(cx).is_ready()) {
+            if self.0.as_mut().is_some_and(|fill| Pin::new(fill).poll(cx).is_ready()) {
                 self.0 = None;
             }
-            other.as_mut().poll(cx)
+            leader.look().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 }
 
-impl Drop for Driven {
+impl<F: Future<Output = ()> + Send + 'static> Drop for Driven<F> {
     fn drop(&mut self) {
         if let (Some(fill), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(fill);

@@ -9,7 +9,10 @@ use crate::distribution::functions::Function;
 use crate::distribution::site::Site;
 #[cfg(feature = "functions")]
 use crate::functions::event::StoreView;
-use crate::functions::event::{CallFailure, Event, Returned, Spent};
+use crate::functions::event::{CallFailure, Event, Remembered, Spent};
+#[cfg(feature = "functions")]
+use crate::functions::rules;
+use crate::functions::rules::{Change, Invalid};
 use crate::semantics::time::Timestamp;
 
 thread_local! {
@@ -27,7 +30,13 @@ pub fn core() -> usize {
 }
 
 /// What a call came to, and what it cost.
-pub type Called = (Result<Returned, CallFailure>, Spent);
+pub struct Called {
+    pub judged: Result<Result<Change, Invalid>, CallFailure>,
+    pub spent: Spent,
+    /// What this core remembers of the function's results; `None`: this is one of them, and the
+    /// code was not asked.
+    pub kept: Option<Remembered>,
+}
 
 #[cfg(feature = "functions")]
 mod own {
@@ -74,7 +83,8 @@ pub fn prepare(site: &Site) {
     });
 }
 
-/// Calls a function on this core. `log` is given each line that it writes.
+/// Calls a function on this core, or remembers what it would come to, and judges that by the rules.
+/// `log` is given each line that it writes.
 #[cfg(feature = "functions")]
 pub fn call(
     running: &Running,
@@ -83,12 +93,20 @@ pub fn call(
     now: Timestamp,
     log: &mut dyn FnMut(&str),
 ) -> Called {
-    // One moment of its store, however long it runs.
-    let store = function.store.and_then(|at| running.stores.get(at)).map(|store| store.values());
-    let view = store.as_deref().map(|values| values as &dyn StoreView);
     own::OWN.with_borrow_mut(|own| {
         let own = own::under(own, running.site.function_settings.limits);
-        own.engine.call(function, event, view, now.0, log)
+        if let Some(recalled) = own.engine.recall(function, event) {
+            // Its share of the budget is the code's, whether it runs or not; it took no time.
+            let spent = Spent { utilisation: recalled.utilisation, nanos: 0 };
+            return Called { judged: Ok(recalled.judged), spent, kept: None };
+        }
+        // One moment of its store, however long it runs.
+        let store = function.store.and_then(|at| running.stores.get(at));
+        let store = store.map(|store| store.values());
+        let view = store.as_deref().map(|values| values as &dyn StoreView);
+        let (returned, spent) = own.engine.ask(function, event, view, now.0, log);
+        let judged = returned.map(|returned| rules::judge(event, &returned));
+        Called { judged, spent, kept: Some(own.engine.kept(function)) }
     })
 }
 
@@ -106,5 +124,6 @@ pub fn call(
     _: &mut dyn FnMut(&str),
 ) -> Called {
     let why = "this program was built without CloudFront Functions".to_string();
-    (Err(CallFailure::NotCompiled(why)), Spent::default())
+    let judged = Err(CallFailure::NotCompiled(why));
+    Called { judged, spent: Spent::default(), kept: Some(Remembered::default()) }
 }

@@ -24,9 +24,11 @@ use crate::distribution::site::Distribution;
 use crate::fleet::protocol::Stamp;
 use crate::invalidation::chain::Mark;
 use crate::message::forwarding;
+use crate::message::ran::Ran;
 use crate::message::refusal::Refusal;
 use crate::message::request::{RequestHead, ViewerRequest};
-use crate::message::response::{Ran, ViewerResponse};
+use crate::message::response::ViewerResponse;
+use crate::message::verdict::{FunctionEnd, Outcome, Reason};
 use crate::region;
 use crate::semantics::ranges::Span;
 use crate::store::memory::Found;
@@ -53,6 +55,16 @@ pub struct Exchange {
     pub(super) ran: Option<Box<Ran>>,
     /// What viewer-request code said in the hit step, which has taken from the address's rate.
     pub(super) spoken: Option<Box<Spoken>>,
+    /// The shared tier was asked before a fetch was begun, in vain: that asks it no more.
+    pub(super) in_vain: Option<Arc<InVain>>,
+}
+
+/// Why the shared tier has nothing for a request.
+pub(super) struct InVain {
+    /// The member that it gets in Cache-Status (RFC 9211 §2).
+    pub said: String,
+    /// It is well, and has nothing that may be used: what is fetched takes that place.
+    pub is_vacant: bool,
 }
 
 /// What viewer-request code made of a request, beside the request itself.
@@ -132,19 +144,19 @@ impl Edge {
         let claim = access::prepare::prepare(&mut request, &running.site);
         let from_edge = claim.map(|claim| self.applied_of(&claim, &mut request));
         request.trace = self.trace(&running, &request);
-        let request = Arc::new(request);
+        let request = request.shared();
         let decided = declined.0.unwrap_or_else(|| {
             let head = request.head();
             access::route(&running.site, &head, request.arrived_at).map(|routed| Decided {
                 route: routed.route,
-                wants: ask::wants(&routed),
+                wants: ask::wants(&routed, request.arrived_at),
                 found: None,
                 spoken: None,
             })
         });
         match decided {
             Ok(Decided { route, wants, found, spoken }) => {
-                let (content, shaped, ran) = (None, None, None);
+                let (content, shaped, ran, in_vain) = (None, None, None, None);
                 Ok(Exchange {
                     running,
                     request,
@@ -156,6 +168,7 @@ impl Edge {
                     shaped,
                     ran,
                     spoken,
+                    in_vain,
                 })
             }
             Err(refusal) => Err(Box::new(Unrouted { running, request, refusal, from_edge })),
@@ -177,6 +190,34 @@ impl Edge {
 }
 
 impl Exchange {
+    /// Notes the code that its request says ran, for its record.
+    pub(super) fn note_code(&mut self) {
+        let request = Arc::clone(&self.request);
+        self.note_code_of(&request);
+    }
+
+    /// The same by the request that it had when that code ran.
+    pub(super) fn note_code_of(&mut self, request: &ViewerRequest) {
+        if let Some(ran) = request.notes.take_code() {
+            self.ran.get_or_insert_default().join(*ran);
+        }
+    }
+
+    /// What code at the origin failed with, where that is the answer: another may have stood in.
+    pub(super) fn failed_for(&self, response: &ViewerResponse) -> Option<FunctionEnd> {
+        let is_error = response.verdict.outcome == Outcome::Error && response.status >= 500;
+        self.ran.as_ref().filter(|_| is_error).and_then(|ran| ran.end)
+    }
+
+    /// Says whether its distribution has a page of its own for the place of this answer. What code
+    /// answered stays as it is, and no caller of gRPC has a use for a page.
+    pub(super) fn has_page(&self, response: &ViewerResponse) -> bool {
+        let (distribution, behavior) = self.chosen();
+        distribution.error_response(behavior, response.status).is_some()
+            && !self.is_call()
+            && !matches!(response.verdict.reason, Reason::Function(end) if end.is_generated())
+    }
+
     /// Another exchange on behalf of the same viewer, which has its own route; `None` if it has
     /// none.
     pub(super) fn aside(&self, request: ViewerRequest) -> Option<Self> {
@@ -184,10 +225,10 @@ impl Exchange {
         let (route, wants) = {
             let head = request.head();
             let routed = access::route(&running.site, &head, request.arrived_at).ok()?;
-            (routed.route, ask::wants(&routed))
+            (routed.route, ask::wants(&routed, request.arrived_at))
         };
         let (content, from_edge, found) = (None, self.from_edge, None);
-        let (shaped, ran, spoken) = (None, None, None);
+        let (shaped, ran, spoken, in_vain) = (None, None, None, None);
         Some(Self {
             running,
             request,
@@ -199,6 +240,7 @@ impl Exchange {
             shaped,
             ran,
             spoken,
+            in_vain,
         })
     }
 
@@ -224,10 +266,11 @@ impl Exchange {
     /// One of them, in the order in which they are asked.
     pub(super) fn member(&self, at: usize) -> Option<&Arc<Origin>> {
         let (distribution, behavior) = self.chosen();
-        match self.chosen_origins() {
+        let member = match self.chosen_origins() {
             Some(chosen) => chosen.members.get(at),
             None => distribution.origins.get(*distribution.members(behavior.target).0.get(at)?),
-        }
+        };
+        member.map(|origin| self.request.scheme.origin(origin))
     }
 
     /// By what an invalidation of the viewer's URI finds the answer that code had kept under

@@ -1,14 +1,17 @@
 //! Getting a response by asking for it: once for all requests that wait, where that is allowed.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::collapse::{CollapseTable, Driven, FillEnd, FillGuard, Joined, WaitOutcome, Waiter};
 use super::exchange::Exchange;
+use super::fetch_request::FetchRequest;
 use super::fill::Job;
 use super::fill_place::FillPlace;
 use super::{Proxy, Tally};
+use crate::base::boxed::boxed;
 use crate::base::digits::decimal;
 use crate::base::spare::Spare;
 use crate::cache::arrival::has_conditions;
@@ -32,21 +35,21 @@ impl Proxy {
     /// lookup saw.
     pub(super) async fn fetch(
         self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: FetchKind,
-        reason: Reason,
+        mut fetch: FetchRequest<'_>,
+        mut reason: Reason,
         found: &[Arc<Stored>],
     ) -> Result<ViewerResponse, Failure> {
-        let limits = &exchange.running.site.limits;
-        let (mut asking, mut reason) = (asking, reason);
+        let FetchRequest { exchange, asked, .. } = fetch;
+        let patience = exchange.running.site.limits.follower_wait;
+        let number = exchange.request.arrived_number;
         // Where a disk was waited for, more may have come into memory meanwhile.
-        let mut collapse_key = if self.edge.disk().is_none() {
-            key_of_variants(asked, found)
-        } else {
-            self.collapse_key(asked)
+        let mut collapse_key = match self.edge.disk() {
+            None => key_of_variants(asked, found),
+            Some(_) => self.collapse_key(asked),
         };
         self.set_apart(exchange, &mut collapse_key);
+        // The key of a request that goes alone because of what is known of it.
+        let mut own_key = None;
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
             // A fetch that is under way may have begun before an invalidation that this edge has
@@ -54,30 +57,23 @@ impl Proxy {
             if !self.edge.invalidations.is_usable(now) {
                 break;
             }
-            match CollapseTable::join(
-                &self.edge,
-                &collapse_key,
-                exchange.request.arrived_number,
-                now,
-            ) {
+            match CollapseTable::join(&self.edge, &collapse_key, number, now) {
                 Joined::Lead(guard, waiter) => {
-                    let fill = self.job(exchange, asked, asking.clone(), guard, collapse_key);
-                    let mut driven = fill.map(|job| Driven::new(Arc::clone(self).fill(job)));
-                    let leading = self.as_leader(asked, waiter, reason);
-                    let done = match &mut driven {
-                        Some(driven) => driven.until(leading).await,
-                        None => leading.await,
+                    let fill = self.job(fetch.clone(), guard, collapse_key);
+                    let mut driven = fill.map(|job| Driven::new(|| Arc::clone(self).fill(job)));
+                    let outcome = match &mut driven {
+                        Some(driven) => driven.until_ended(&waiter).await,
+                        None => waiter.wait(None).await,
                     };
-                    if let Some(done) = done {
+                    if let Some(done) = self.led(asked, &waiter, outcome, reason) {
                         return done;
                     }
                 }
                 Joined::Follow(waiter) => {
                     Tally::add(&self.edge.tally.followers);
-                    match follow(exchange, &waiter, limits.follower_wait).await {
+                    match follow(exchange, &waiter, patience).await {
                         WaitOutcome::End(FillEnd::Uncacheable(_)) => {
-                            asking = unkept(asked, asking);
-                            reason = reason.alone(PassReason::Marked);
+                            (fetch, reason) = alone(fetch, reason, AloneReason::Marked);
                             break;
                         }
                         WaitOutcome::End(end) => match self.as_follower(asked, end, reason) {
@@ -94,44 +90,35 @@ impl Proxy {
                         WaitOutcome::Yours(..) => break,
                     }
                 }
-                Joined::Alone(AloneReason::Marked) => {
-                    let (asking, reason) =
-                        (unkept(asked, asking), reason.alone(PassReason::Marked));
-                    return self.fetch_alone(exchange, asked, asking, reason, collapse_key).await;
-                }
-                Joined::Alone(AloneReason::Crowded) => {
-                    return self
-                        .fetch_alone(
-                            exchange,
-                            asked,
-                            asking,
-                            reason.alone(PassReason::Crowded),
-                            collapse_key,
-                        )
-                        .await;
+                Joined::Alone(why) => {
+                    (fetch, reason) = alone(fetch, reason, why);
+                    own_key = Some(collapse_key);
+                    break;
                 }
             }
             collapse_key = self.collapse_key(asked);
             self.set_apart(exchange, &mut collapse_key);
         }
-        self.fetch_alone(exchange, asked, asking, reason, self.collapse_key(asked)).await
+        let collapse_key = own_key.unwrap_or_else(|| self.collapse_key(asked));
+        pin!(self.fetch_alone(fetch, reason, collapse_key)).await
     }
 
     // Without waiting and without being waited for; what comes may still be kept.
     async fn fetch_alone(
         self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: FetchKind,
+        fetch: FetchRequest<'_>,
         reason: Reason,
         collapse_key: Spare,
     ) -> Result<ViewerResponse, Failure> {
+        let FetchRequest { exchange, asked, .. } = fetch;
         let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
-            return self.pass(exchange, asked, PassReason::Crowded, exchange.body()).await;
+            // Boxed: seldom needed, and large.
+            return boxed(|| self.pass(exchange, asked, PassReason::Crowded, exchange.body()))
+                .await;
         };
-        let is_as_asked = matches!(asking, FetchKind::Unkept);
-        let waiter = match self.fill_alone(exchange, asked, asking, place, collapse_key).await {
+        let is_as_asked = matches!(fetch.kind, FetchKind::Unkept);
+        let waiter = match pin!(self.fill_alone(fetch, place, collapse_key)).await {
             Ok((_, reply)) if is_as_asked => {
                 return Ok(passed(asked, Reason::Pass(PassReason::Marked), reply));
             }
@@ -147,13 +134,12 @@ impl Proxy {
     // answer.
     pub(super) async fn replace(
         self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: FetchKind,
+        fetch: FetchRequest<'_>,
         reason: Reason,
     ) -> Result<ViewerResponse, Failure> {
+        let FetchRequest { exchange, asked, .. } = fetch;
         let (guard, waiter) = FillGuard::alone();
-        self.start_fill(exchange, asked, asking, guard, self.collapse_key(asked));
+        self.start_fill(fetch, guard, self.collapse_key(asked));
         match self.as_leader(asked, waiter, reason).await {
             Some(done) => done,
             None => self.pass(exchange, asked, PassReason::Crowded, exchange.body()).await,
@@ -166,7 +152,19 @@ impl Proxy {
         waiter: Waiter,
         reason: Reason,
     ) -> Option<Result<ViewerResponse, Failure>> {
-        match waiter.wait(None).await {
+        let outcome = waiter.wait(None).await;
+        self.led(asked, &waiter, outcome, reason)
+    }
+
+    // What a leader answers its viewer with; `None` where another is to be asked.
+    fn led(
+        &self,
+        asked: &CacheRequest<'_>,
+        waiter: &Waiter,
+        outcome: WaitOutcome,
+        reason: Reason,
+    ) -> Option<Result<ViewerResponse, Failure>> {
+        match outcome {
             WaitOutcome::Yours(why, reply) => Some(Ok(passed(asked, Reason::NotKept(why), reply))),
             WaitOutcome::End(end) => {
                 let (stored, verdict) = match end {
@@ -177,7 +175,16 @@ impl Proxy {
                             Reason::Revalidated(why) => Reason::Replaced(why),
                             other => other,
                         };
-                        (stored, Verdict { outcome, reason, collapsed: false, stored: true })
+                        (
+                            stored,
+                            Verdict {
+                                outcome,
+                                reason,
+                                collapsed: false,
+                                stored: true,
+                                failed: None,
+                            },
+                        )
                     }
                     FillEnd::Freshened(stored) => (
                         stored,
@@ -186,6 +193,7 @@ impl Proxy {
                             reason,
                             collapsed: false,
                             stored: true,
+                            failed: None,
                         },
                     ),
                     FillEnd::StaleOnError(stored) => (
@@ -195,6 +203,7 @@ impl Proxy {
                             reason: Reason::StaleIfError,
                             collapsed: false,
                             stored: false,
+                            failed: None,
                         },
                     ),
                     FillEnd::Failed(failure) => return Some(Err(failure)),
@@ -234,7 +243,7 @@ impl Proxy {
             | FillEnd::StaleOnError(_)
             | FillEnd::Uncacheable(_) => return None,
         };
-        let verdict = Verdict { outcome, reason, collapsed: true, stored: false };
+        let verdict = Verdict { outcome, reason, collapsed: true, stored: false, failed: None };
         self.open(asked, &stored, verdict, now).ok().map(Ok)
     }
 
@@ -251,7 +260,7 @@ impl Proxy {
         asked: &CacheRequest<'_>,
         stored: &Arc<Stored>,
     ) {
-        if stored.live.refreshing.swap(true, Ordering::Relaxed) {
+        if stored.flags.refreshing.swap(true, Ordering::Relaxed) {
             return;
         }
         let key = self.collapse_key(asked);
@@ -260,52 +269,37 @@ impl Proxy {
             CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now)
         {
             Tally::add(&self.edge.tally.background_refreshes);
-            if self.start_fill(
-                &behind(exchange),
-                asked,
-                FetchKind::Revalidate(Arc::clone(stored)),
-                guard,
-                key,
-            ) {
+            let (exchange, kind) = (behind(exchange), FetchKind::Revalidate(Arc::clone(stored)));
+            if self.start_fill(FetchRequest::of(&exchange, asked, kind), guard, key) {
                 return;
             }
         }
-        stored.live.refreshing.store(false, Ordering::Relaxed);
+        stored.flags.refreshing.store(false, Ordering::Relaxed);
     }
 
     // A fill as a task of its own. False if there are too many already.
     pub(super) fn start_fill(
         self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: FetchKind,
+        fetch: FetchRequest<'_>,
         guard: FillGuard,
         collapse_key: Spare,
     ) -> bool {
-        let Some(job) = self.job(exchange, asked, asking, guard, collapse_key) else {
-            return false;
-        };
+        let Some(job) = self.job(fetch, guard, collapse_key) else { return false };
         tokio::spawn(Box::pin(Arc::clone(self).fill(job)));
         true
     }
 
     // What a fill needs of its own; `None` if there are too many already. Then the guard is
     // dropped, which tells each waiter to ask for itself.
-    fn job(
-        &self,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: FetchKind,
-        guard: FillGuard,
-        collapse_key: Spare,
-    ) -> Option<Job> {
+    fn job(&self, fetch: FetchRequest<'_>, guard: FillGuard, collapse_key: Spare) -> Option<Job> {
+        let FetchRequest { exchange, asked, kind } = fetch;
         let Some(place) = FillPlace::take(&self.edge, exchange.running.site.limits.fills) else {
             Tally::add(&self.edge.tally.fills_refused);
             return None;
         };
         let key = guard.key(asked.key).unwrap_or_else(|| CacheKey::new(asked.key));
         let (exchange, slice) = (exchange.clone(), asked.slice);
-        Some(Job { exchange, key, collapse_key, asking, guard, place, slice })
+        Some(Job { exchange, key, collapse_key, kind, guard, place, slice })
     }
 
     // Nothing that was asked for before an invalidation of this viewer's own URI answers it, though
@@ -346,13 +340,12 @@ pub(super) async fn follow(
 }
 
 // The same exchange for a fetch that no viewer waits for: with a trace of its own, where there is
-// one.
+// one, and without what its code does in the viewer's record.
 fn behind(exchange: &Exchange) -> Exchange {
     let mut exchange = exchange.clone();
-    if let Some(trace) = &exchange.request.trace {
-        let trace = trace.behind();
+    if exchange.request.trace.is_some() || exchange.chosen().1.hooks.is_some() {
         let mut request = exchange.request.arriving_at(exchange.request.arrived_number);
-        request.trace = Some(trace);
+        request.trace = exchange.request.trace.as_ref().map(|trace| trace.behind());
         exchange.request = Arc::new(request);
     }
     exchange
@@ -380,7 +373,7 @@ fn key_of_variants(asked: &CacheRequest<'_>, found: &[Arc<Stored>]) -> Spare {
 // What the leader's viewer gets of a reply that no follower may have.
 fn passed(asked: &CacheRequest<'_>, reason: Reason, reply: Reply) -> ViewerResponse {
     let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
-    let verdict = Verdict { outcome, reason, collapsed: false, stored: false };
+    let verdict = Verdict { outcome, reason, collapsed: false, stored: false, failed: None };
     deliver::from_reply(asked.head(), reply, verdict)
 }
 
@@ -393,18 +386,22 @@ fn usable(
         && matches!(worth(stored, now), Lookup::Fresh(_) | Lookup::Stale(_))
 }
 
+// A fetch that goes alone because of what is known of its key, and what is told of that.
+fn alone(fetch: FetchRequest<'_>, reason: Reason, why: AloneReason) -> (FetchRequest<'_>, Reason) {
+    match why {
+        AloneReason::Marked => (unkept(fetch), reason.alone(PassReason::Marked)),
+        AloneReason::Crowded => (fetch, reason.alone(PassReason::Crowded)),
+    }
+}
+
 // What was not kept before is asked for with the viewer's own conditions and range, if it has any:
 // a whole would be fetched again for each part of it, and a viewer that resumes a download could
 // not.
-fn unkept(asked: &CacheRequest<'_>, asking: FetchKind) -> FetchKind {
-    match asking {
-        FetchKind::Fill
-            if asked.wants.method == MethodIntent::Get
-                && asked.slice.is_none()
-                && has_conditions(asked) =>
-        {
-            FetchKind::Unkept
-        }
-        asking => asking,
-    }
+fn unkept(fetch: FetchRequest<'_>) -> FetchRequest<'_> {
+    let asked = fetch.asked;
+    let is_as_asked = matches!(fetch.kind, FetchKind::Fill)
+        && asked.wants.method == MethodIntent::Get
+        && asked.slice.is_none()
+        && has_conditions(asked);
+    if is_as_asked { FetchRequest { kind: FetchKind::Unkept, ..fetch } } else { fetch }
 }

@@ -134,17 +134,22 @@ fn choose(
     change: &RequestChange,
 ) -> Result<Option<ChosenOrigins>, rules::Invalid> {
     let Some(choice) = &change.origin else { return Ok(None) };
+    let (members, failover) = origins::choose(choice, &around(exchange))?;
+    Ok(Some(ChosenOrigins { members, failover }))
+}
+
+// What the code of an exchange may choose origins among.
+pub(super) fn around(exchange: &Exchange) -> Around<'_> {
     let site = &exchange.running.site;
     let (distribution, behavior) = exchange.chosen();
-    let around = Around {
+    Around {
         distribution,
         target: behavior.target,
+        scheme: exchange.request.scheme,
         names: &site.origin_names,
         choosable: site.function_settings.origins,
         admin: site.admin.listen,
-    };
-    let (members, failover) = origins::choose(choice, &around)?;
-    Ok(Some(ChosenOrigins { members, failover }))
+    }
 }
 
 // The exchange goes on with another request, or to other origins. A bucket gets no order that it
@@ -163,7 +168,7 @@ pub(super) fn apply(
     let request = Arc::clone(&exchange.request);
     let head = request.head();
     let routed: Routed<'_> = exchange.routed(&head);
-    let wants = ask::wants(&routed);
+    let wants = ask::still_wants(&routed, exchange.wants, request.arrived_at);
     let members = (0..exchange.members()).filter_map(|at| exchange.member(at));
     let signed = members.filter_map(|origin| origin.access.as_ref());
     access::bucket::judge_for(&routed, wants.caching(), signed)?;

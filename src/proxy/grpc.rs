@@ -9,13 +9,15 @@ use bytes::Bytes;
 use tokio::time::Sleep;
 
 use super::exchange::Exchange;
+use super::fetch_request::FetchRequest;
+use super::stop::Stop;
 use super::{Proxy, Tally};
 use crate::body::{Body, BodyError, Source};
 use crate::cache::ask::CacheRequest;
 use crate::deliver;
 use crate::message::connection::Version;
 use crate::message::failure::{Failure, FailureKind};
-use crate::message::response::Reply;
+use crate::message::response::{Reply, ViewerResponse};
 use crate::origin::request::FetchKind;
 use crate::semantics::fields::FieldSection;
 use crate::semantics::grpc;
@@ -35,7 +37,7 @@ impl Proxy {
         self: &Arc<Self>,
         exchange: &Exchange,
         asked: &CacheRequest<'_>,
-        body: Body,
+        mut body: Body,
     ) -> Result<Reply, Failure> {
         Tally::add(&self.edge.tally.grpc);
         let mut deadline: Deadline = asked
@@ -45,7 +47,8 @@ impl Proxy {
             .next()
             .and_then(grpc::timeout)
             .map(|limit| Box::pin(tokio::time::sleep(limit)));
-        let fetching = self.fetch_from_hops(exchange, asked, &FetchKind::Pass, body);
+        let fetch = FetchRequest::of(exchange, asked, FetchKind::Pass);
+        let fetching = self.fetch_from_hops(&fetch, &mut body);
         let mut reply = match &mut deadline {
             None => fetching.await?,
             Some(over) => tokio::select! {
@@ -65,6 +68,16 @@ impl Proxy {
             reply.body = Body::Wire(Box::new(Answer { body, deadline, end: None }), None);
         }
         Ok(reply)
+    }
+}
+
+/// What a caller of gRPC is told in the place of an error page.
+pub(super) fn stopped_call(exchange: &Exchange, stop: Stop) -> ViewerResponse {
+    let (compat, id) = (exchange.compat(), exchange.request.id);
+    match stop {
+        Stop::Refused(refusal) => deliver::grpc::refusal(&refusal, compat, id),
+        Stop::Failed(failure) => deliver::grpc::failure(failure, compat, id),
+        Stop::Answered(response) | Stop::Made(response) => *response,
     }
 }
 

@@ -25,9 +25,10 @@ use crate::distribution::response_policy::ResponsePolicy;
 use crate::functions::event::ResponseFacts;
 use crate::functions::rules::{Change, ResponseChange};
 use crate::message::path::has_needless_escape;
+use crate::message::ran::Ran;
 use crate::message::refusal::Refusal;
 use crate::message::request::{Fields, Known, RequestHead};
-use crate::message::response::{Ran, Told};
+use crate::message::response::Told;
 use crate::message::stored::Stored;
 use crate::message::verdict::{Outcome, Reason, Verdict};
 use crate::semantics::fields::FieldSection;
@@ -37,8 +38,13 @@ use crate::semantics::time::{Timestamp, format_http_date};
 use crate::store::memory::Found;
 
 /// What a plain fresh hit is told as.
-pub const HIT: Verdict =
-    Verdict { outcome: Outcome::Hit, reason: Reason::Fresh, collapsed: false, stored: false };
+pub const HIT: Verdict = Verdict {
+    outcome: Outcome::Hit,
+    reason: Reason::Fresh,
+    collapsed: false,
+    stored: false,
+    failed: None,
+};
 
 /// An answer from the store.
 pub struct Hit<'s> {
@@ -99,7 +105,7 @@ pub fn hit<'s>(
         Ok(routed) => routed,
         Err(refusal) => return Err(Declined(Some(Err(refusal)))),
     };
-    let wants = ask::wants(&routed);
+    let wants = ask::wants(&routed, now);
     let route = routed.route;
     let declined = |found| Declined(Some(Ok(Decided { route, wants, found, spoken: None })));
     if may_look(edge, running, &routed, wants, now).is_none() {
@@ -109,17 +115,124 @@ pub fn hit<'s>(
         return hit_by_code(edge, running, routed, (wants, hooks), scratch, now);
     }
     ask::write_key(scratch, &routed);
-    let found = edge.store.find(scratch);
+    let mut found = edge.store.find(scratch);
     let asked = CacheRequest { routed, key: scratch, wants, slice: None };
-    match from_store(edge, running, routed, (&asked, Rate::Untouched), &found, now) {
+    match from_store(edge, running, routed, (&asked, Rate::Untouched), &mut found, now) {
         Some(hit) => Ok(hit),
         None => Err(declined(Some(found))),
     }
 }
 
-// The same where code stands: it is asked as serving would ask it. What viewer-request code said goes
-// on to serving if the hit step does not answer; other than to another URL it may change nothing
-// here. Viewer-response code may change the status and the fields.
+// Says whether a head asks for nothing but a response: what changes the request before it is
+// routed, brings a body or wants another protocol is left to serving.
+fn is_plain(head: &RequestHead<'_>) -> bool {
+    let unusual = [
+        Known::TransferEncoding,
+        Known::ContentLength,
+        Known::Expect,
+        Known::Upgrade,
+        Known::ForeshoreEdge,
+    ];
+    let is_usual = !unusual.iter().any(|field| head.known.has(*field));
+    is_usual && !has_needless_escape(head.path) && !lists_more(head)
+}
+
+/// Says whether Connection names fields that are to be dropped first; that is left to
+/// serving.
+pub fn lists_more(head: &RequestHead<'_>) -> bool {
+    if !head.known.has(Known::Connection) {
+        return false;
+    }
+    let plain = |member: &[u8]| {
+        member.eq_ignore_ascii_case(b"keep-alive") || member.eq_ignore_ascii_case(b"close")
+    };
+    !head.known.all(Known::Connection).flat_map(members).all(plain)
+}
+
+// Admission, as serving has it; `None` for what serving must see to.
+#[inline]
+fn may_look(
+    edge: &Edge,
+    running: &Running,
+    routed: &Routed<'_>,
+    wants: CacheIntent,
+    now: Timestamp,
+) -> Option<()> {
+    if !routed.behavior.derived.may_hit {
+        return None;
+    }
+    // Serving sends the cookie.
+    if routed.route.session.is_some_and(|session| session.is_news) {
+        return None;
+    }
+    access::admit(routed, wants.caching(), edge.around(running, now)).ok()?;
+    if !matches!(wants.method, MethodIntent::Get | MethodIntent::Head) {
+        return None;
+    }
+    let may_replace = routed.behavior.client_invalidation.is_some();
+    (!may_replace || !routed.head.known.has(Known::CacheControl)).then_some(())
+}
+
+// The steps of serving, as far as none of them waits.
+#[inline]
+fn from_store<'s>(
+    edge: &Edge,
+    running: &'s Running,
+    routed: Routed<'s>,
+    (asked, rate): (&CacheRequest<'_>, Rate),
+    found: &mut Found,
+    now: Timestamp,
+) -> Option<Hit<'s>> {
+    let (wants, head) = (asked.wants, routed.head);
+    let Lookup::Fresh(stored) = lookup(asked, found, &edge.invalidations, now) else {
+        return None;
+    };
+    let is_mapped = stored.status >= 400
+        && routed.distribution.error_response(routed.behavior, stored.status).is_some();
+    if !stored.content.is_complete() || is_mapped {
+        return None;
+    }
+    let answer = form::answer(head, stored, now);
+    let len = stored.content.length()?;
+    let span = match &answer {
+        ResponseForm::Parts(_)
+        | ResponseForm::Unsatisfiable(_)
+        | ResponseForm::PreconditionFailed => return None,
+        ResponseForm::NotModified => None,
+        _ if wants.method == MethodIntent::Head => None,
+        ResponseForm::Whole => Some(Span { start: 0, end: len }),
+        ResponseForm::Part(span) => Some(*span),
+    };
+    // A viewer whose rate is spent is refused by serving, not here.
+    if rate == Rate::Untouched {
+        access::spend(&routed, edge.around(running, now)).ok()?;
+    }
+    stored.flags.used();
+    let status = answer.status(stored.status);
+    // Moved, not shared once more: nobody else has a use for what was found.
+    let at = found.iter().position(|one| Arc::ptr_eq(one, stored))?;
+    Some(Hit {
+        stored: found.swap_remove(at),
+        answer,
+        span,
+        behavior: routed.behavior.ordinal,
+        distribution: &routed.distribution.id,
+        pattern: routed.behavior.pattern.as_str(),
+        compat: &routed.distribution.compat,
+        pop: &running.site.pop,
+        policy: routed.behavior.response.as_deref(),
+        head,
+        is_unproven: edge.is_unproven(now),
+        status,
+        shaped: None,
+        alt_svc: edge.alt_svc(&running.site, routed.distribution, head.connection, head.version),
+        ran: None,
+    })
+}
+
+// The hit step where code stands: that is asked as serving would ask it. What viewer-request code
+// said goes on to serving if the hit step does not answer; other than to another URL it may change
+// nothing here. Viewer-response code may change the status and the fields.
 #[inline(never)]
 fn hit_by_code<'s>(
     edge: &Edge,
@@ -148,9 +261,9 @@ fn hit_by_code<'s>(
             let changed = RequestHead { path, spelled, query, ..*head };
             let again = route.on(&running.site, &changed);
             ask::write_key(scratch, &again);
-            let found = edge.store.find(scratch);
+            let mut found = edge.store.find(scratch);
             let asked = CacheRequest { routed: again, key: scratch, wants, slice: None };
-            let hit = from_store(edge, running, routed, (&asked, Rate::Spent), &found, now);
+            let hit = from_store(edge, running, routed, (&asked, Rate::Spent), &mut found, now);
             match (hit, hooks.viewer_response) {
                 (Some(hit), Some(Attached::Function(at))) => {
                     by_response_code((edge, running), (route, &changed), hit, (at, &*spoken), now)
@@ -215,111 +328,6 @@ fn keeps_the_body(change: &ResponseChange, before: u16) -> bool {
         status != before && (matches!(status, 204 | 304) || matches!(before, 204 | 304))
     });
     change.body.is_none() && !is_other
-}
-
-// Admission, as serving has it; `None` for what serving must see to.
-#[inline]
-fn may_look(
-    edge: &Edge,
-    running: &Running,
-    routed: &Routed<'_>,
-    wants: CacheIntent,
-    now: Timestamp,
-) -> Option<()> {
-    if !routed.behavior.derived.may_hit {
-        return None;
-    }
-    // Serving sends the cookie.
-    if routed.route.session.is_some_and(|session| session.is_news) {
-        return None;
-    }
-    access::admit(routed, wants.caching(), edge.around(running, now)).ok()?;
-    if !matches!(wants.method, MethodIntent::Get | MethodIntent::Head) {
-        return None;
-    }
-    let may_replace = routed.behavior.client_invalidation.is_some();
-    (!may_replace || !routed.head.known.has(Known::CacheControl)).then_some(())
-}
-
-// The steps of serving, as far as none of them waits.
-#[inline]
-fn from_store<'s>(
-    edge: &Edge,
-    running: &'s Running,
-    routed: Routed<'s>,
-    (asked, rate): (&CacheRequest<'_>, Rate),
-    found: &[Arc<Stored>],
-    now: Timestamp,
-) -> Option<Hit<'s>> {
-    let (wants, head) = (asked.wants, routed.head);
-    let Lookup::Fresh(stored) = lookup(asked, found, &edge.invalidations, now) else {
-        return None;
-    };
-    let is_mapped = stored.status >= 400
-        && routed.distribution.error_response(routed.behavior, stored.status).is_some();
-    if !stored.content.is_complete() || is_mapped {
-        return None;
-    }
-    let answer = form::answer(head, stored, now);
-    let len = stored.content.length()?;
-    let span = match &answer {
-        ResponseForm::Parts(_)
-        | ResponseForm::Unsatisfiable(_)
-        | ResponseForm::PreconditionFailed => return None,
-        ResponseForm::NotModified => None,
-        _ if wants.method == MethodIntent::Head => None,
-        ResponseForm::Whole => Some(Span { start: 0, end: len }),
-        ResponseForm::Part(span) => Some(*span),
-    };
-    // A viewer whose rate is spent is refused by serving, not here.
-    if rate == Rate::Untouched {
-        access::spend(&routed, edge.around(running, now)).ok()?;
-    }
-    stored.live.used();
-    let status = answer.status(stored.status);
-    Some(Hit {
-        stored: Arc::clone(stored),
-        answer,
-        span,
-        behavior: routed.behavior.ordinal,
-        distribution: &routed.distribution.id,
-        pattern: routed.behavior.pattern.as_str(),
-        compat: &routed.distribution.compat,
-        pop: &running.site.pop,
-        policy: routed.behavior.response.as_deref(),
-        head,
-        is_unproven: edge.is_unproven(now),
-        status,
-        shaped: None,
-        alt_svc: edge.alt_svc(&running.site, routed.distribution, head.connection, head.version),
-        ran: None,
-    })
-}
-
-// Says whether a head asks for nothing but a response: what changes the request before it is
-// routed, brings a body or wants another protocol is left to serving.
-fn is_plain(head: &RequestHead<'_>) -> bool {
-    let unusual = [
-        Known::TransferEncoding,
-        Known::ContentLength,
-        Known::Expect,
-        Known::Upgrade,
-        Known::ForeshoreEdge,
-    ];
-    let is_usual = !unusual.iter().any(|field| head.known.has(*field));
-    is_usual && !has_needless_escape(head.path) && !lists_more(head)
-}
-
-/// Says whether Connection names fields that are to be dropped first; that is left to
-/// serving.
-pub fn lists_more(head: &RequestHead<'_>) -> bool {
-    if !head.known.has(Known::Connection) {
-        return false;
-    }
-    let plain = |member: &[u8]| {
-        member.eq_ignore_ascii_case(b"keep-alive") || member.eq_ignore_ascii_case(b"close")
-    };
-    !head.fields.get_all("connection").flat_map(members).all(plain)
 }
 
 impl Hit<'_> {

@@ -35,8 +35,12 @@ impl Proxy {
         match hooks.and_then(|hooks| hooks.viewer_request) {
             Some(Attached::Function(at)) => functions::on_request(self, exchange, at),
             Some(Attached::Lambda { at, with_body }) => {
-                let attached = (at, with_body);
-                Box::pin(lambdas::on_viewer_request(self, exchange, attached, body)).await
+                let (attached, request) = ((at, with_body), Arc::clone(&exchange.request));
+                let came =
+                    Box::pin(lambdas::on_viewer_request(self, exchange, attached, body)).await;
+                // The exchange may have another request now.
+                exchange.note_code_of(&request);
+                came
             }
             None => Ok(()),
         }

@@ -1,17 +1,18 @@
 //! Walks the hops of a request: the tier that the fleet shares, a parent, then the origin and its
 //! stand-ins.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::Proxy;
 use super::exchange::Exchange;
+use super::fetch_request::FetchRequest;
 use super::hooks;
 use super::lambdas::Sent;
 use super::resume::Rest;
 use super::shared_tier::TierAnswer;
 use crate::body::{Body, collect};
 use crate::cache::arrival::{is_origin_failure, show_vary};
-use crate::cache::ask::CacheRequest;
 use crate::cache::lookup::may_stand_in;
 use crate::deliver::{CACHE_STATUS, compat};
 use crate::distribution::origin::{Origin, OriginKind};
@@ -39,6 +40,24 @@ async fn hold_small(body: Body) -> Body {
     }
 }
 
+#[cold]
+fn unasked(status: u16) -> Failure {
+    let why = format!("a {status} to a request that did not ask for one");
+    Failure::new(FailureKind::ResponseMalformed, why)
+}
+
+#[cold]
+fn broke_off(origin: &Origin) -> Failure {
+    let why = format!("origin {:?}: the answer broke off before its first octet", origin.id);
+    Failure::new(FailureKind::ConnectionTerminated, why)
+}
+
+/// A fetch with the hops that are planned for it.
+struct Planned<'f> {
+    fetch: &'f FetchRequest<'f>,
+    plan: Itinerary<'f>,
+}
+
 /// What came of a hop.
 enum Hop {
     Answered(Reply),
@@ -47,21 +66,22 @@ enum Hop {
 }
 
 impl Proxy {
-    /// Asks the hops and notes how long the answer took.
+    /// Asks the hops and notes how long the answer took. Whoever is asked first takes the body.
     pub(super) async fn fetch_from_hops(
         self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: &FetchKind,
-        body: Body,
+        fetch: &FetchRequest<'_>,
+        body: &mut Body,
     ) -> Result<Reply, Failure> {
-        let mut reply = self.walk_the_hops(exchange, asked, asking, body).await?;
-        if is_unasked(asked, asking, reply.status, &reply.fields) {
-            let status = reply.status;
-            return Err(Failure::new(
-                FailureKind::ResponseMalformed,
-                format!("a {status} to a request that did not ask for one"),
-            ));
+        let FetchRequest { exchange, asked, kind } = fetch;
+        let (tier, region) = (&exchange.running.tier, &exchange.running.region);
+        let came = match tier.is_none() && region.is_none() {
+            true => pin!(self.ask_the_origins(fetch, body)).await,
+            // Boxed: most edges have neither, and would carry the size of both about.
+            false => Box::pin(self.walk_the_hops(fetch, body)).await,
+        };
+        let mut reply = came?;
+        if is_unasked(asked, kind, reply.status, &reply.fields) {
+            return Err(unasked(reply.status));
         }
         // It was made what it is by the edge that put it there, and no origin was asked.
         if reply.shared().is_some() {
@@ -70,7 +90,7 @@ impl Proxy {
         show_vary(asked, &mut reply.fields);
         compat::set_via(&asked.routed.distribution.compat, &mut reply.fields);
         let millis = reply.arrived_at.millis_since(reply.asked_at);
-        exchange.request.upstream.note(millis);
+        exchange.request.notes.note_upstream(millis);
         exchange
             .running
             .counts
@@ -80,42 +100,27 @@ impl Proxy {
     }
 
     // Asks the shared tier, then parents, and the origin where neither has an answer, or one only
-    // for when the origin fails.
+    // for when the origin fails. Where there is neither tier nor parent nothing has to be planned.
     async fn walk_the_hops(
         self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: &FetchKind,
-        body: Body,
+        fetch: &FetchRequest<'_>,
+        body: &mut Body,
     ) -> Result<Reply, Failure> {
+        let running = &fetch.exchange.running;
         let plan = itinerary(
-            asked,
-            asking,
-            exchange.running.tier.as_ref().map_or(SharedTier::Absent, |_| SharedTier::Configured),
-            exchange.running.region.iter().flat_map(|region| region.candidates()),
+            fetch.asked,
+            &fetch.kind,
+            running.tier.as_ref().map_or(SharedTier::Absent, |_| SharedTier::Configured),
+            running.region.iter().flat_map(|region| region.candidates()),
         );
-        if plan.tier.is_err() && exchange.running.region.is_none() {
-            return self.ask_the_origins(exchange, asked, asking, body, &plan).await;
-        }
-        // Boxed: most edges have neither, and would carry the size of both about.
-        Box::pin(self.walk_the_tiers(exchange, asked, asking, body, &plan)).await
-    }
-
-    async fn walk_the_tiers(
-        self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: &FetchKind,
-        body: Body,
-        plan: &Itinerary<'_>,
-    ) -> Result<Reply, Failure> {
-        let (hop, said) = match plan.tier.is_ok() {
-            true => self.through_the_tier(exchange, asked, asking).await,
+        let planned = Planned { fetch, plan };
+        let (hop, said) = match planned.plan.tier.is_ok() {
+            true => self.through_the_tier(fetch).await,
             false => (Hop::Passed(None), None),
         };
         let mut came = match hop {
             Hop::Answered(reply) => Ok(reply),
-            Hop::Passed(kept) => self.walk_on(exchange, asked, asking, body, plan, kept).await,
+            Hop::Passed(kept) => self.walk_on(&planned, body, kept).await,
         };
         if let (Ok(reply), Some(said)) = (&mut came, said) {
             reply.fields.append(&CACHE_STATUS, said);
@@ -124,22 +129,19 @@ impl Proxy {
     }
 
     // What came of the shared tier, and what Cache-Status is to say of it.
-    async fn through_the_tier(
-        self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: &FetchKind,
-    ) -> (Hop, Option<String>) {
-        let trace = exchange.request.trace.as_ref();
+    async fn through_the_tier(self: &Arc<Self>, fetch: &FetchRequest<'_>) -> (Hop, Option<String>) {
+        // One that was asked before the fetch began has its span already.
+        let exchange = fetch.exchange;
+        let trace = exchange.request.trace.as_ref().filter(|_| exchange.in_vain.is_none());
         let mut span = trace.and_then(|trace| trace.open("tier", SpanKind::Client));
-        let answer = self.ask_shared_tier(exchange, asked, asking).await;
+        let answer = self.ask_shared_tier(fetch).await;
         if let (Some(span), Some(answer)) = (&mut span, &answer) {
             span.say("foreshore.tier", answer.said.clone());
         }
         drop(span);
         match answer {
             Some(TierAnswer { reply: Some(reply), said, .. }) => {
-                (self.begun(exchange, asked, reply).await, Some(said))
+                (self.begun(fetch, reply).await, Some(said))
             }
             Some(TierAnswer { reply: None, said, .. }) => (Hop::Passed(None), Some(said)),
             None => (Hop::Passed(None), None),
@@ -147,16 +149,11 @@ impl Proxy {
     }
 
     // An answer counts once its body has begun; one for when the origin fails waits.
-    async fn begun(
-        self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        reply: Reply,
-    ) -> Hop {
+    async fn begun(self: &Arc<Self>, fetch: &FetchRequest<'_>, reply: Reply) -> Hop {
         if reply.is_stale() {
             return Hop::Passed(Some(reply));
         }
-        match self.resumed(exchange, asked, reply, 0).await {
+        match self.resumed(fetch, reply, 0).await {
             Some(reply) => Hop::Answered(reply),
             None => Hop::Passed(None),
         }
@@ -165,49 +162,42 @@ impl Proxy {
     // Asks the hops behind the shared tier. `kept` is what the tier has for when they fail.
     async fn walk_on(
         self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: &FetchKind,
-        body: Body,
-        plan: &Itinerary<'_>,
+        planned: &Planned<'_>,
+        body: &mut Body,
         kept: Option<Reply>,
     ) -> Result<Reply, Failure> {
+        let FetchRequest { exchange, kind, .. } = planned.fetch;
         // A parent would ask the origin that its own configuration names.
         let has_parents = exchange.running.region.is_some() && exchange.chosen_origins().is_none();
         let from_parent = match has_parents {
-            true => Box::pin(self.ask_the_parents(exchange, asked, asking, plan)).await,
+            true => Box::pin(self.ask_the_parents(planned)).await,
             false => None,
         };
         let stale = match from_parent {
-            Some(reply) => match Box::pin(self.begun(exchange, asked, reply)).await {
+            Some(reply) => match Box::pin(self.begun(planned.fetch, reply)).await {
                 Hop::Answered(reply) => return Ok(reply),
                 Hop::Passed(stale) => stale.or(kept),
             },
             None => kept,
         };
-        let came = self.ask_the_origins(exchange, asked, asking, body, plan).await;
+        let came = self.ask_the_origins(planned.fetch, body).await;
         let failed = came.as_ref().map_or(true, |reply| is_origin_failure(reply.status));
-        match stale.filter(|stale| failed && !self.has_as_good(asking, stale)) {
+        match stale.filter(|stale| failed && !self.has_as_good(kind, stale)) {
             Some(stale) => Ok(stale),
             None => came,
         }
     }
 
     // Our own stored response stands in rather than one that is no newer.
-    fn has_as_good(&self, asking: &FetchKind, stale: &Reply) -> bool {
-        let FetchKind::Revalidate(stored) = asking else { return false };
+    fn has_as_good(&self, kind: &FetchKind, stale: &Reply) -> bool {
+        let FetchKind::Revalidate(stored) = kind else { return false };
         let is_newer =
             stale.status != 304 && date_value(&stale.fields, stale.arrived_at) > stored.date;
         !is_newer && may_stand_in(stored, &self.edge.invalidations, self.edge.clock.now())
     }
 
-    async fn ask_the_parents(
-        &self,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: &FetchKind,
-        plan: &Itinerary<'_>,
-    ) -> Option<Reply> {
+    async fn ask_the_parents(&self, planned: &Planned<'_>) -> Option<Reply> {
+        let Planned { fetch: FetchRequest { exchange, asked, kind }, plan } = planned;
         let (Some(region), Ok(_)) = (&exchange.running.region, &plan.parents) else {
             return None;
         };
@@ -223,54 +213,68 @@ impl Proxy {
             node: self.node(exchange),
             trace: exchange.request.trace.as_ref(),
         };
-        region.ask(&around, asked, asking, plan).await
+        region.ask(&around, asked, kind, plan).await
+    }
+
+    // Asks the origin; where there are others beside it, each in its turn.
+    async fn ask_the_origins(
+        self: &Arc<Self>,
+        fetch: &FetchRequest<'_>,
+        body: &mut Body,
+    ) -> Result<Reply, Failure> {
+        let FetchRequest { exchange, asked, kind } = fetch;
+        let (1, Some(origin)) = (exchange.members(), exchange.member(0)) else {
+            // Boxed: most behaviors have one, and would carry about the place of an answer that is
+            // kept while another is asked.
+            return Box::pin(self.ask_in_turn(fetch, body)).await;
+        };
+        let mut request = build(asked, kind, origin, self.node(exchange));
+        request.body = std::mem::take(body);
+        request.interim = exchange.request.interim.clone();
+        let (came, sent) = pin!(self.ask_origin(exchange, origin, &mut request)).await;
+        let Some(sent) = sent else { return came };
+        Box::pin(self.as_code_leaves_it(exchange, &sent, came)).await
     }
 
     // Asks one origin after the other until one gives an answer that need not be asked for
     // elsewhere.
-    async fn ask_the_origins(
+    async fn ask_in_turn(
         self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: &FetchKind,
-        body: Body,
-        plan: &Itinerary<'_>,
+        fetch: &FetchRequest<'_>,
+        body: &mut Body,
     ) -> Result<Reply, Failure> {
+        let FetchRequest { exchange, asked, kind } = fetch;
         let node = self.node(exchange);
         let members = exchange.members();
         let failover = match exchange.chosen_origins() {
             Some(chosen) => Failover::of(asked.head().method, members, &chosen.failover),
-            None => plan.failover,
+            None => Failover::of_target(asked),
         };
-        let mut body = body;
         let mut last = None;
         for at in 0..members {
             let Some(origin) = exchange.member(at) else { break };
-            let mut request = build(asked, asking, origin, node);
-            request.body = std::mem::take(&mut body);
+            let mut request = build(asked, kind, origin, node);
+            request.body = std::mem::take(body);
             request.interim = exchange.request.interim.clone();
-            let (mut came, sent) = self.ask_origin(exchange, origin, request).await;
-            if members > 1
-                && let Ok(reply) = came
-            {
-                came =
-                    Box::pin(self.resumed(exchange, asked, reply, at + 1)).await.ok_or_else(|| {
-                        let why = format!(
-                            "origin {:?}: the answer broke off before its first octet",
-                            origin.id
-                        );
-                        Failure::new(FailureKind::ConnectionTerminated, why)
-                    });
+            let (mut came, sent) = pin!(self.ask_origin(exchange, origin, &mut request)).await;
+            if let Ok(reply) = came {
+                came = Box::pin(self.resumed(fetch, reply, at + 1))
+                    .await
+                    .ok_or_else(|| broke_off(origin));
             }
             if !failover
                 .moves_on(came.as_ref().map(|reply| reply.status).map_err(|failure| failure.kind))
             {
-                return self.as_code_leaves_it(exchange, sent, came).await;
+                let Some(sent) = sent else { return came };
+                return Box::pin(self.as_code_leaves_it(exchange, &sent, came)).await;
             }
             last = Some((came, sent));
         }
         match last {
-            Some((came, sent)) => self.as_code_leaves_it(exchange, sent, came).await,
+            Some((came, None)) => came,
+            Some((came, Some(sent))) => {
+                Box::pin(self.as_code_leaves_it(exchange, &sent, came)).await
+            }
             None => Err(Failure::internal("a behavior without origins")),
         }
     }
@@ -279,60 +283,67 @@ impl Proxy {
         &self,
         exchange: &Exchange,
         origin: &Arc<Origin>,
-        request: OriginRequest,
+        request: &mut OriginRequest,
     ) -> (Result<Reply, Failure>, Option<Box<Sent>>) {
-        let going = hooks::origin_request(self, exchange, origin, request).await;
-        let (origin, mut request) = match going {
-            Ok(going) => going,
-            Err(made) => return (Ok(*made), None),
-        };
-        let sent = hooks::kept(exchange, &origin, &request);
+        let mut chosen = None;
+        if exchange.chosen().1.hooks.is_some() {
+            // Boxed: most behaviors have no code, and would carry its size about.
+            let built = std::mem::take(request);
+            match Box::pin(hooks::origin_request(self, exchange, origin, built)).await {
+                Ok((other, changed)) => (chosen, *request) = (Some(other), changed),
+                Err(made) => return (Ok(*made), None),
+            }
+        }
+        let origin = chosen.as_ref().unwrap_or(origin);
+        let sent = hooks::kept(exchange, origin, request);
         if let (Some(access), OriginKind::Http(http)) = (&origin.access, &origin.kind) {
             if http.tls.is_none() {
-                request.body = hold_small(request.body).await;
+                let body = std::mem::take(&mut request.body);
+                request.body = Box::pin(hold_small(body)).await;
             }
-            signed::sign(&mut request, access, self.edge.clock.now());
+            signed::sign(request, access, self.edge.clock.now());
         }
         let trace = exchange.request.trace.as_ref();
-        let mut span = traced::call(trace, "origin", &origin, &mut request);
-        let came = self.upstream.ask(&origin, request).await;
+        let mut span = traced::call(trace, "origin", origin, request);
+        let mut came = match (self.upstream.live(), &origin.kind) {
+            (Some(live), OriginKind::Http(http)) => {
+                pin!(live.client.ask(origin, http, request)).await
+            }
+            _ => self.upstream.ask(origin, std::mem::take(request)).await,
+        };
         traced::came(span.as_mut(), came.as_ref().map(|reply| reply.status));
         drop(span);
-        let came = came.map(|mut reply| {
+        if let Ok(reply) = &mut came
+            && reply.fields.may_have(own_fields::OF_TIERS)
+        {
             // Only tiers say these.
-            reply.fields.retain(|name, _| name != own_fields::TIER && name != own_fields::APPLIED);
-            reply
-        });
+            reply.fields.remove(&own_fields::TIER);
+            reply.fields.remove(&own_fields::APPLIED);
+        }
         (came, sent)
     }
 
-    // What an origin answered, as the distribution's own code leaves it. `sent` is there if there is
-    // such code and an origin was asked.
+    // What an origin answered, as the distribution's own code leaves it.
     async fn as_code_leaves_it(
         &self,
         exchange: &Exchange,
-        sent: Option<Box<Sent>>,
+        sent: &Sent,
         came: Result<Reply, Failure>,
     ) -> Result<Reply, Failure> {
-        match (came, sent) {
-            (Ok(reply), Some(sent)) => {
-                Ok(hooks::origin_response(self, exchange, &sent, reply).await)
-            }
-            (came, _) => came,
-        }
+        Ok(hooks::origin_response(self, exchange, sent, came?).await)
     }
 
     /// Asks an origin for what is left of a body that broke off elsewhere.
     pub(super) async fn ask_for_rest(
         &self,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
+        fetch: &FetchRequest<'_>,
         origin: &Arc<Origin>,
         rest: &Rest,
     ) -> Result<Reply, Failure> {
-        let mut request = build(asked, &FetchKind::Fill, origin, self.node(exchange));
+        let FetchRequest { exchange, asked, kind } = fetch;
+        let mut request = build(asked, kind, origin, self.node(exchange));
         rest.ask_for(&mut request.fields);
-        self.ask_origin(exchange, origin, request).await.0
+        self.ask_origin(exchange, origin, &mut request).await.0
     }
 
     /// What a request says of this node.

@@ -15,15 +15,17 @@ use super::functions;
 use super::stop::Stop;
 use crate::body::{Body, collect};
 use crate::deliver::error_response;
-use crate::distribution::origin::{Origin, OriginKind};
+use crate::distribution::aws_hosts::is_bucket;
+use crate::distribution::origin::{HostRule, Origin, OriginKind};
 use crate::functions::event::{OriginChoice, OriginOverrides};
-use crate::functions::origins::{self, Around};
+use crate::functions::origins;
 use crate::functions::rules::{RequestChange, ResponseChange};
 use crate::lambda::edge_json::{
     self, CustomOrigin, EdgeAnswer, EdgeEvent, EdgeRequest, EdgeResponse, Headers, LambdaPlace,
     LambdaRequestChange, Mistake, OriginOut, Rule, S3Origin, ShownBody,
 };
-use crate::lambda::{InvokeFailure, LambdaWord, OnDemand};
+use crate::lambda::{InvokeFailure, LambdaWord, OnDemand, line_of};
+use crate::message::ran::Ran;
 use crate::message::request::{Fields, Known, RequestHead};
 use crate::message::response::{Reply, ReplyFrom, ViewerResponse};
 use crate::message::verdict::{FunctionEnd, Reason};
@@ -87,11 +89,23 @@ impl Failed {
         }
     }
 
-    fn log(&self, exchange: &Exchange, at: usize) {
-        let lambda = &*exchange.running.site.lambdas[at].name;
+    fn log(&self, core: &Proxy, exchange: &Exchange, (at, place): (usize, LambdaPlace)) {
+        let (lambda, event) = (&*exchange.running.site.lambdas[at].name, place.name());
         let (kind, detail, id) = (self.word.word(), &self.detail, exchange.request.id.text());
         // Not as it is displayed: what code says may have line ends, which are no log line's.
-        tracing::warn!(lambda, kind, detail, id, "a lambda failed");
+        tracing::warn!(lambda, event, kind, detail, id, "a lambda failed");
+        let error = Some(format!("{event} {lambda}: {kind}: {detail}"));
+        let end = Some(self.end());
+        exchange.request.notes.note_code(Ran { error, end, ..Ran::default() });
+        if self.word == LambdaWord::Validation {
+            // CloudWatch has these in a group of the distribution, by CloudFront itself.
+            let group = format!("/aws/cloudfront/LambdaEdge/{}", exchange.chosen().0.id);
+            let line = line_of(&group, &format!("({id}) ERROR Validation error: {detail}"));
+            core.edge.function_tail.add(lambda, &line);
+            if let Some(log) = core.edge.function_log.get().filter(|log| log.wants_functions()) {
+                log.add_functions(line);
+            }
+        }
     }
 }
 
@@ -172,7 +186,8 @@ pub(super) async fn on_origin_request(
     let answer = call(core, exchange, at, place, sent.request(body, &[]), None).await;
     let changed = match answer {
         Ok(EdgeAnswer::Request(change)) => {
-            apply(exchange, &sent, origin, request, change).map_err(Failed::from)
+            let went = apply(exchange, &sent, origin, request, change);
+            went.map_err(|mistake| invalid(core, exchange, at, mistake))
         }
         Ok(EdgeAnswer::Response(made)) => {
             let (status, fields) = (made.status.unwrap_or(200), made.fields.unwrap_or_default());
@@ -180,7 +195,7 @@ pub(super) async fn on_origin_request(
         }
         Err(failed) => Err(failed),
     };
-    changed.map_err(|failed| Box::new(refused(core, exchange, at, &failed)))
+    changed.map_err(|failed| Box::new(refused(core, exchange, (at, place), &failed)))
 }
 
 /// Calls the function of an origin response.
@@ -191,10 +206,10 @@ pub(super) async fn on_origin_response(
     sent: &Sent,
     mut came: Reply,
 ) -> Reply {
+    let place = LambdaPlace::OriginResponse;
     let answer = {
         let fields = Fields::Section(&came.fields);
         let shown = EdgeResponse { status: came.status, description: "", fields };
-        let place = LambdaPlace::OriginResponse;
         call(core, exchange, at, place, sent.request(None, &[]), Some(shown)).await
     };
     match answer {
@@ -212,7 +227,7 @@ pub(super) async fn on_origin_response(
         }
         // What has a response is read as one.
         Ok(EdgeAnswer::Request(_)) => came,
-        Err(failed) => refused(core, exchange, at, &failed),
+        Err(failed) => refused(core, exchange, (at, place), &failed),
     }
 }
 
@@ -248,7 +263,7 @@ pub(super) async fn on_viewer_request(
             answer.verdict.reason = Reason::Function(FunctionEnd::LambdaGenerated);
             Err(Stop::Made(Box::new(answer)))
         }
-        Err(failed) => Err(Stop::Made(Box::new(page(exchange, at, &failed)))),
+        Err(failed) => Err(Stop::Made(Box::new(page(core, exchange, (at, place), &failed)))),
     }
 }
 
@@ -261,10 +276,11 @@ pub(super) async fn on_viewer_response(
     response: ViewerResponse,
 ) -> Result<ViewerResponse, Box<ViewerResponse>> {
     let sent = Sent::of_viewer(&exchange.request.head());
+    let place = LambdaPlace::ViewerResponse;
     let answer = {
         let fields = Fields::Section(&response.fields);
         let shown = EdgeResponse { status: response.status, description: "", fields };
-        let (place, beside) = (LambdaPlace::ViewerResponse, sent.beside());
+        let beside = sent.beside();
         call(core, exchange, at, place, sent.request(None, &beside), Some(shown)).await
     };
     match answer {
@@ -286,7 +302,7 @@ pub(super) async fn on_viewer_response(
             Ok(response)
         }
         Ok(EdgeAnswer::Request(_)) => Ok(response),
-        Err(failed) => Err(Box::new(page(exchange, at, &failed))),
+        Err(failed) => Err(Box::new(page(core, exchange, (at, place), &failed))),
     }
 }
 
@@ -315,9 +331,23 @@ async fn call(
         let message = "the thread of workers is not there".to_string();
         return Err(InvokeFailure::InitFailed { kind: "Edge".into(), message }.into());
     };
-    let deadline = Instant::now() + spec.timeout + WAIT;
-    let answer = lambdas.invoke(&spec.name, edge_json::write(&event), deadline).await?;
-    Ok(edge_json::read(&event, &answer)?)
+    let begun = Instant::now();
+    let answer = lambdas.invoke(&spec.name, edge_json::write(&event), begun + spec.timeout + WAIT);
+    let answer = answer.await;
+    let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let ran = Ran { names: spec.name.clone(), nanos, ..Ran::default() };
+    exchange.request.notes.note_code(ran);
+    edge_json::read(&event, &answer?).map_err(|mistake| invalid(core, exchange, at, mistake))
+}
+
+// An answer that breaks a rule, counted.
+fn invalid(core: &Proxy, exchange: &Exchange, at: usize, mistake: Mistake) -> Failed {
+    let name = &exchange.running.site.lambdas[at].name;
+    let lambdas = core.edge.lambdas.get().and_then(OnDemand::get);
+    if let Some(counts) = lambdas.and_then(|lambdas| lambdas.counts().find(name)) {
+        counts.invalid();
+    }
+    mistake.into()
 }
 
 // What of a body a function sees at a place, and whether there is more; the body stays whole.
@@ -359,6 +389,12 @@ fn apply(
         for (name, secret) in &target.headers {
             request.fields.insert(name, secret.expose());
         }
+        if let OriginKind::Http(http) = &target.kind
+            && !request.fields.contains(&header::HOST)
+        {
+            // A function may take it out, and no request of HTTP/1.1 is without one.
+            request.fields.insert(&header::HOST, http.own_host());
+        }
     }
     if let Some(body) = body {
         request.body = whole(body);
@@ -374,16 +410,18 @@ fn shown_origin(origin: &Origin) -> Option<OriginOut> {
         (name.as_str().to_string(), value.into_owned())
     });
     let headers = Headers(headers.collect());
-    let (domain_name, path) = (http.host.clone(), origin.path.clone());
-    if let Some(access) = origin.access.as_ref().filter(|access| access.is_bucket()) {
-        let region = access.region.clone();
-        return Some(OriginOut::S3(S3Origin {
-            headers,
-            domain_name,
-            path,
-            is_signed: true,
-            region,
-        }));
+    let path = origin.path.clone();
+    let domain_name = match &http.host_rule {
+        // It is found elsewhere, and is the one of its name all the same.
+        HostRule::Named(name) => name.clone(),
+        HostRule::Origin | HostRule::Viewer | HostRule::Fixed(_) => http.host.clone(),
+    };
+    let signed = origin.access.as_ref().filter(|access| access.is_bucket());
+    if signed.is_some() || is_bucket(&domain_name) {
+        // A region is what is signed for.
+        let region = signed.map(|access| access.region.clone()).unwrap_or_default();
+        let is_signed = signed.is_some();
+        return Some(OriginOut::S3(S3Origin { headers, domain_name, path, is_signed, region }));
     }
     Some(OriginOut::Custom(CustomOrigin {
         headers,
@@ -409,17 +447,9 @@ fn other_origin(
     shown: Option<&OriginOut>,
     chosen: &OriginOut,
 ) -> Result<Arc<Origin>, Mistake> {
-    let site = &exchange.running.site;
-    let (distribution, behavior) = exchange.chosen();
-    let around = Around {
-        distribution,
-        target: behavior.target,
-        names: &site.origin_names,
-        choosable: site.function_settings.origins,
-        admin: site.admin.listen,
-    };
+    let around = functions::around(exchange);
     let overrides = overrides(shown, chosen);
-    let is_named = distribution.origins.iter().any(|origin| origin.id == base.id);
+    let is_named = around.distribution.origins.iter().any(|origin| origin.id == base.id);
     let choice = if is_named {
         OriginChoice::Select { id: base.id.clone(), overrides }
     } else {
@@ -493,16 +523,26 @@ fn reply(core: &Proxy, status: u16, fields: FieldSection, body: Bytes) -> Reply 
 }
 
 // A failure at an origin is kept as an error of its status is: it has no lifetime of its own.
-fn refused(core: &Proxy, exchange: &Exchange, at: usize, failed: &Failed) -> Reply {
-    failed.log(exchange, at);
+fn refused(
+    core: &Proxy,
+    exchange: &Exchange,
+    (at, place): (usize, LambdaPlace),
+    failed: &Failed,
+) -> Reply {
+    failed.log(core, exchange, (at, place));
     let mut fields = FieldSection::new();
     fields.insert(&header::CONTENT_TYPE, "text/plain; charset=utf-8");
     reply(core, failed.status, fields, format!("{}\n", failed.sentence).into())
 }
 
 // A failure at a viewer, which is not kept.
-fn page(exchange: &Exchange, at: usize, failed: &Failed) -> ViewerResponse {
-    failed.log(exchange, at);
+fn page(
+    core: &Proxy,
+    exchange: &Exchange,
+    (at, place): (usize, LambdaPlace),
+    failed: &Failed,
+) -> ViewerResponse {
+    failed.log(core, exchange, (at, place));
     let id = exchange.request.id;
     error_response::function_failed(failed.end(), failed.sentence, exchange.compat(), id)
 }
@@ -510,6 +550,7 @@ fn page(exchange: &Exchange, at: usize, failed: &Failed) -> ViewerResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distribution::origin::{Family, HttpOrigin, HttpVersion, Reach};
 
     fn custom(domain: &str, port: u16) -> OriginOut {
         OriginOut::Custom(CustomOrigin {
@@ -522,6 +563,66 @@ mod tests {
             keep_alive_timeout: 5,
             tls_protocols: vec!["TLSv1.2".into()],
         })
+    }
+
+    fn origin(host: &str, host_rule: HostRule) -> Origin {
+        let http = HttpOrigin {
+            host: host.into(),
+            port: 443,
+            tls: None,
+            host_rule,
+            version: HttpVersion::Http1,
+            family: Family::Both,
+            reach: Reach::Anywhere,
+        };
+        Origin {
+            id: "a".into(),
+            kind: OriginKind::Http(http),
+            path: "/base".into(),
+            headers: Vec::new(),
+            timeouts: Default::default(),
+            attempts: 3,
+            connections: 8,
+            access: None,
+            shield: None,
+            bucket: None,
+            clear: None,
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_shown_as_one_though_nothing_is_signed_for_it() {
+        let name = "b.s3.eu-west-1.amazonaws.com";
+        let found_elsewhere = HostRule::Named(name.into());
+        for origin in [origin(name, HostRule::Origin), origin("127.0.0.1", found_elsewhere)] {
+            let wanted = OriginOut::S3(S3Origin {
+                headers: Headers::default(),
+                domain_name: name.into(),
+                path: "/base".into(),
+                is_signed: false,
+                region: String::new(),
+            });
+            assert_eq!(shown_origin(&origin), Some(wanted));
+        }
+        for host in ["b.s3-website.eu-west-1.amazonaws.com", "a.test"] {
+            let shown = shown_origin(&origin(host, HostRule::Origin));
+            assert!(matches!(&shown, Some(OriginOut::Custom(at)) if at.domain_name == host));
+        }
+    }
+
+    #[test]
+    fn an_origins_own_host_has_its_port_where_its_scheme_has_another() {
+        let host = |port: u16, host_rule: HostRule| {
+            let mut origin = origin("a.test", host_rule);
+            let OriginKind::Http(http) = &mut origin.kind else { panic!("an HTTP origin") };
+            http.port = port;
+            http.own_host()
+        };
+        // In clear text.
+        assert_eq!(host(80, HostRule::Origin), "a.test");
+        assert_eq!(host(443, HostRule::Viewer), "a.test:443");
+        assert_eq!(host(443, HostRule::Fixed("b.test".into())), "b.test");
+        assert_eq!(host(8080, HostRule::Named("c.test".into())), "c.test");
     }
 
     #[test]

@@ -8,23 +8,30 @@ pub mod collapse;
 mod engines;
 pub mod exchange;
 pub mod fetch;
+mod fetch_request;
 pub mod fill;
 mod fill_place;
+mod finish;
+mod forms;
 mod functions;
 mod grpc;
 pub mod hit;
 mod hooks;
 pub mod hops;
 mod lambdas;
+mod pass;
 mod purge;
 pub mod refill;
 pub mod rehearsal;
+mod replace;
 mod resume;
 pub mod serve;
 mod shared_tier;
 pub mod slices;
 mod speak;
 mod stop;
+mod storing;
+mod tier_parts;
 pub mod tiers;
 mod traced;
 mod tunnels;
@@ -42,7 +49,8 @@ use crate::access;
 use crate::body::Arena;
 use crate::cache::invalidations::Invalidations;
 use crate::clock::Clock;
-use crate::deliver::alt_svc::AltSvc;
+use crate::deliver::alt_svc::{AltSvc, Remembered};
+use crate::distribution::identity;
 use crate::distribution::site::{Distribution, Site};
 use crate::fleet;
 use crate::functions::values::store::Store;
@@ -91,6 +99,9 @@ pub struct Edge {
     /// Held while another site is made out of the one in force, so that none is made out of one
     /// that is replaced meanwhile.
     installing: Mutex<()>,
+    /// Sites that were replaced and that something still goes by. Held so that the last one to let go
+    /// of a whole site, which takes its time, is no core.
+    retired: Mutex<Vec<Arc<Running>>>,
     pub store: Arc<Memory>,
     /// Where large bodies lie; `None` where the system gives no such memory.
     pub arena: Option<Arc<Arena>>,
@@ -129,7 +140,18 @@ pub struct Edge {
     pub spans: Arc<SpanQueue>,
     /// UDP is bound wherever HTTPS is: viewers may be told of HTTP/3.
     pub speaks_quic: AtomicBool,
+    /// What viewers may remember of HTTP/3, and whether some of them have to be told otherwise.
+    remembered: ArcSwap<Remembered>,
+    clears_alt_svc: AtomicBool,
+    /// Milliseconds for which an idle connection over HTTP/1 stays when the edge drains: another
+    /// process accepts already, and what a viewer is just sending is to be answered.
+    pub idle_grace: AtomicU64,
+    /// Certificates that are ordered: what a CA is to see here, and how they stand.
+    pub issuing: Arc<crate::acme::Issuing>,
 }
+
+/// Replaced sites that are held at once.
+const RETIRED_MAX: usize = 64;
 
 /// Events counted for all behaviors together.
 #[derive(Default)]
@@ -139,6 +161,7 @@ pub struct Tally {
     pub tunnels: AtomicU64,
     pub tunnels_refused: AtomicU64,
     pub tunnel_octets: AtomicU64,
+    pub forms_encrypted: AtomicU64,
     pub grpc: AtomicU64,
     pub grpc_errors: AtomicU64,
     pub fills_broken: AtomicU64,
@@ -202,6 +225,8 @@ impl Edge {
             parent_counts: Arc::default(),
             stores,
             fleet: OnceLock::new(),
+            issuing: Arc::default(),
+            idle_grace: AtomicU64::new(0),
             running: ArcSwap::from_pointee(Running {
                 site,
                 counts,
@@ -217,7 +242,10 @@ impl Edge {
             function_tail: FunctionTail::default(),
             spans: Arc::default(),
             speaks_quic: AtomicBool::new(false),
+            remembered: ArcSwap::default(),
+            clears_alt_svc: AtomicBool::new(false),
             installing: Mutex::default(),
+            retired: Mutex::default(),
         })
     }
 
@@ -258,7 +286,7 @@ impl Edge {
         let mut found = HashSet::new();
         self.store.visit(|stored| {
             let version = stored.live.on_disk.load(Ordering::Relaxed);
-            if stored.live.uses.load(Ordering::Relaxed) > 0 && versions.contains(&version) {
+            if stored.flags.uses.load(Ordering::Relaxed) > 0 && versions.contains(&version) {
                 found.insert(version);
             }
         });
@@ -290,7 +318,8 @@ impl Edge {
         &self.running
     }
 
-    /// What a viewer is told of HTTP/3, if it is spoken and UDP is bound.
+    /// What a viewer is told of HTTP/3: where it is, if it is spoken and UDP is bound, or that it
+    /// is no more.
     #[inline]
     fn alt_svc(
         &self,
@@ -299,10 +328,26 @@ impl Edge {
         connection: &Connection,
         version: Version,
     ) -> Option<AltSvc> {
-        if !site.listen.http3.is_on() || !self.speaks_quic.load(Ordering::Relaxed) {
+        let is_spoken = site.listen.http3.is_on() && self.speaks_quic.load(Ordering::Relaxed);
+        if is_spoken
+            && let Some(told) =
+                AltSvc::for_viewer(site.listen.http3, distribution, connection, version)
+        {
+            return Some(told);
+        }
+        if !self.clears_alt_svc.load(Ordering::Relaxed)
+            || !self.remembered.load().is_cleared(&distribution.id, self.clock.now())
+        {
             return None;
         }
-        AltSvc::for_viewer(site.listen.http3, distribution, connection, version)
+        AltSvc::cleared(connection, version)
+    }
+
+    /// Takes note of what viewers may remember of HTTP/3.
+    pub fn note_remembered(&self, remembered: Remembered) {
+        let clears = remembered.is_any_cleared();
+        self.remembered.store(Arc::new(remembered));
+        self.clears_alt_svc.store(clears, Ordering::Relaxed);
     }
 
     /// Puts another site in force. Exchanges under way keep the one they began with, and share the
@@ -314,14 +359,20 @@ impl Edge {
 
     fn replace(&self, site: Arc<Site>) {
         let before = self.running.load_full();
-        let counts = SiteCounts::for_site(&site, counting(&before.site), Some(&before.counts));
+        // What is kept of behaviors is made out of that before only where they are others.
+        let is_alike = identity::are_alike(&before.site.distributions, &site.distributions);
+        let (counts, rates) = if is_alike {
+            (Arc::clone(&before.counts), before.rates.clone())
+        } else {
+            let counts = SiteCounts::for_site(&site, counting(&before.site), Some(&before.counts));
+            (counts, access::rate::Buckets::for_site(&site, Some(&before.rates)))
+        };
         let region = Region::for_site(
             &site,
             &format!("{}/{}", self.node, self.incarnation()),
             before.region.as_ref(),
         );
         let tier = Seat::for_site(&site, before.tier.as_ref());
-        let rates = access::rate::Buckets::for_site(&site, Some(&before.rates));
         let signatures = Arc::clone(&before.signatures);
         let stores = self.stores.follow(&site.stores, self.clock.now());
         let functions = speak::States::for_site(&site, Some(&before.functions));
@@ -336,9 +387,27 @@ impl Edge {
             functions,
         });
         self.invalidation.follow(&site, || self.running.store(next));
+        self.retired.lock().push(before);
+        self.let_go();
         if let Some(lambdas) = self.lambdas.get() {
             lambdas.follow(&site.lambdas);
         }
+    }
+
+    /// Drops the sites that nothing goes by any more, here and on no core. To be called now and then.
+    pub fn let_go(&self) {
+        let is_held =
+            |one: &Arc<Running>| Arc::strong_count(one) > 1 || Arc::strong_count(&one.site) > 1;
+        let gone = {
+            let mut all = self.retired.lock();
+            let (held, mut gone): (Vec<_>, Vec<_>) = all.drain(..).partition(is_held);
+            *all = held;
+            // Whoever goes by one of the oldest drops it where that ends.
+            let excess = all.len().saturating_sub(RETIRED_MAX);
+            gone.extend(all.drain(..excess));
+            gone
+        };
+        drop(gone);
     }
 
     /// Tunnels that are open.

@@ -14,14 +14,15 @@ use http::Method;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE};
 
 use super::exchange::Exchange;
+use super::fetch_request::FetchRequest;
 use super::{Proxy, Tally};
 use crate::body::{Body, BodyError, Source};
-use crate::cache::ask::CacheRequest;
 use crate::message::key::CacheKey;
 use crate::message::response::Reply;
+use crate::origin::request::FetchKind;
 use crate::semantics::fields::FieldSection;
 use crate::semantics::lists::trim;
-use crate::semantics::ranges::{Span, parse_content_range};
+use crate::semantics::ranges::{ContentRange, Span, parse_content_range};
 
 /// A body shows its first octet within this, or its head goes on without it.
 const BEGINS_WITHIN: Duration = Duration::from_millis(500);
@@ -31,6 +32,8 @@ const BEGINS_WITHIN: Duration = Duration::from_millis(500);
 pub(super) struct Rest {
     /// Which of them are wanted.
     span: Span,
+    /// How many there are.
+    complete: u64,
     /// What they must be octets of.
     tag: Box<[u8]>,
 }
@@ -42,12 +45,16 @@ impl Rest {
         let tag = reply.fields.get(&ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))?;
         let tag = tag.as_bytes().into();
         let length = reply.body.length().filter(|length| *length > 0)?;
-        let span = match reply.status {
-            200 => Span { start: 0, end: length },
-            206 => content_range(&reply.fields).filter(|span| span.len() == length)?,
+        let (span, complete) = match reply.status {
+            200 => (Span { start: 0, end: length }, length),
+            206 => {
+                let part = content_range(&reply.fields).filter(|part| part.span.len() == length)?;
+                // Of a whole of unknown length only its end could be taken.
+                (part.span, part.complete.unwrap_or(part.span.end))
+            }
             _ => return None,
         };
-        Some(Self { span, tag })
+        Some(Self { span, complete, tag })
     }
 
     /// Has a request ask for this and nothing else.
@@ -56,43 +63,61 @@ impl Rest {
         fields.insert(&IF_RANGE, self.tag.clone());
     }
 
-    /// The body of a reply, if it is exactly this; of a whole, what lies before it is passed over.
+    /// The body of a reply, if it is exactly this. Of a whole, what lies before it is passed over,
+    /// and what lies behind it is not waited for.
     fn take(&self, reply: Reply) -> Option<Body> {
         if reply.fields.get(&ETAG).is_none_or(|tag| tag != self.tag[..]) {
             return None;
         }
         let length = reply.body.length();
         match reply.status {
-            206 if content_range(&reply.fields)? == self.span => {
+            206 if content_range(&reply.fields)?.span == self.span => {
                 Some(reply.body.held_to(self.span.len()))
             }
-            200 if length == Some(self.span.end) => {
-                let skipped = Skipped { body: reply.body, before: self.span.start };
-                Some(Body::Wire(Box::new(skipped), Some(self.span.len())))
+            200 if length == Some(self.complete) => {
+                let cut = Cut {
+                    body: reply.body,
+                    before: self.span.start,
+                    left: self.span.len(),
+                    has_more: self.span.end < self.complete,
+                };
+                Some(Body::Wire(Box::new(cut), Some(self.span.len())))
             }
             _ => None,
         }
     }
 }
 
-fn content_range(fields: &FieldSection) -> Option<Span> {
-    Some(parse_content_range(fields.get(&CONTENT_RANGE)?.as_bytes())?.span)
+fn content_range(fields: &FieldSection) -> Option<ContentRange> {
+    parse_content_range(fields.get(&CONTENT_RANGE)?.as_bytes())
 }
 
-/// A body without its beginning.
-struct Skipped {
+/// A part of a body.
+struct Cut {
     body: Body,
+    /// Octets before it.
     before: u64,
+    /// Octets of it that have not come yet.
+    left: u64,
+    /// There are others behind it.
+    has_more: bool,
 }
 
-impl Source for Skipped {
+impl Source for Cut {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
+            // Where none are behind it the true end is waited for: its connection serves again.
+            if self.left == 0 && self.has_more {
+                self.body = Body::Empty;
+                return Poll::Ready(None);
+            }
             match ready!(self.body.poll_piece(cx)) {
                 Some(Ok(mut piece)) => {
                     let passed = self.before.min(piece.len() as u64);
                     self.before -= passed;
-                    let piece = piece.split_off(passed as usize);
+                    let mut piece = piece.split_off(passed as usize);
+                    piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+                    self.left -= piece.len() as u64;
                     if !piece.is_empty() {
                         return Poll::Ready(Some(Ok(piece)));
                     }
@@ -170,11 +195,11 @@ impl Proxy {
     /// octet, and the next hop is to be asked as if this one had failed.
     pub(super) async fn resumed(
         self: &Arc<Self>,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
+        fetch: &FetchRequest<'_>,
         mut reply: Reply,
         next: usize,
     ) -> Option<Reply> {
+        let FetchRequest { exchange, asked, .. } = *fetch;
         // Most replies are whole when their heads are.
         if next >= exchange.members()
             || *asked.head().method != Method::GET
@@ -210,11 +235,10 @@ impl Proxy {
     ) -> Option<(Body, usize)> {
         let head = exchange.request.head();
         let asked = exchange.asked(&head, key.as_bytes(), None);
+        let fetch = FetchRequest::of(&exchange, &asked, FetchKind::Fill);
         for at in next..exchange.members() {
             let Some(origin) = exchange.member(at) else { break };
-            let Ok(reply) = self.ask_for_rest(&exchange, &asked, origin, &rest).await else {
-                continue;
-            };
+            let Ok(reply) = self.ask_for_rest(&fetch, origin, &rest).await else { continue };
             if let Some(body) = rest.take(reply) {
                 Tally::add(&self.edge.tally.bodies_resumed);
                 return Some((body, at));
@@ -293,7 +317,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_rest_is_exactly_the_rest_of_the_same_octets() {
-        let rest = || Rest { span: Span { start: 4, end: 10 }, tag: b"\"a\""[..].into() };
+        let rest =
+            |start, end| Rest { span: Span { start, end }, complete: 10, tag: b"\"a\""[..].into() };
         for (status, fields, body, want) in [
             (
                 206,
@@ -310,13 +335,35 @@ mod tests {
             (503, &[("etag", "\"a\"")], b"0123456789", None),
         ] {
             let mut got = None;
-            if let Some(mut body) = rest().take(reply(status, fields, body)) {
+            if let Some(mut body) = rest(4, 10).take(reply(status, fields, body)) {
                 let all = got.get_or_insert_with(Vec::new);
                 while let Some(Ok(piece)) = body.piece().await {
                     all.extend_from_slice(&piece);
                 }
             }
             assert_eq!(got.as_deref(), want, "{status} {fields:?}");
+        }
+        // Of a part that ends before the whole does.
+        for (status, fields, body, want) in [
+            (
+                206,
+                &[("etag", "\"a\""), ("content-range", "bytes 4-7/10")][..],
+                &b"4567"[..],
+                Some(&b"4567"[..]),
+            ),
+            (200, &[("etag", "\"a\"")], b"0123456789", Some(b"4567")),
+            (200, &[("etag", "\"a\"")], b"01234567", None),
+            (200, &[("etag", "\"b\"")], b"0123456789", None),
+            (206, &[("etag", "\"a\""), ("content-range", "bytes 4-9/10")], b"456789", None),
+        ] {
+            let taken = rest(4, 8).take(reply(status, fields, body));
+            assert_eq!(taken.is_some(), want.is_some(), "{status} {fields:?}");
+            let Some(mut body) = taken else { continue };
+            let mut got = Vec::new();
+            while let Some(piece) = body.piece().await {
+                got.extend_from_slice(&piece.unwrap());
+            }
+            assert_eq!(Some(&got[..]), want, "{status} {fields:?}");
         }
     }
 }

@@ -8,17 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Proxy;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, InVain};
+use super::fetch_request::FetchRequest;
 use crate::body::Body;
 use crate::cache::ask::CacheRequest;
+use crate::cache::invalidations::Validity;
 use crate::fleet::node::Node as Member;
 use crate::fleet::protocol::Stamp;
 use crate::message::key::{CacheKey, InvalidationNumber};
 use crate::message::own_fields::SHARED_TIER;
-use crate::message::response::{Reply, ReplyFrom};
+use crate::message::response::{Reply, ReplyFrom, TakenFrom};
 use crate::message::stored::Stored;
 use crate::origin::itinerary::{NoTier, no_tier};
 use crate::origin::request::FetchKind;
+use crate::semantics::time::Timestamp;
 use crate::tier::body::Pieces;
 use crate::tier::judge::{HELD_MAX, fields_of, is_strong, judge};
 use crate::tier::link::Trouble;
@@ -56,56 +59,93 @@ pub(super) struct TierAnswer {
     pub reply: Option<Reply>,
     /// The member that it gets in Cache-Status (RFC 9211 §2).
     pub said: String,
-    /// The tier is well, and has nothing that may be used: what is fetched takes that place.
+    /// See [`InVain::is_vacant`].
     is_vacant: bool,
 }
 
+impl TierAnswer {
+    fn in_vain(why: &InVain) -> Self {
+        Self { reply: None, said: why.said.clone(), is_vacant: why.is_vacant }
+    }
+}
+
 /// Where an entry is looked for.
-struct Place<'a> {
-    seat: &'a Seat,
+pub(super) struct Place<'a> {
+    pub seat: &'a Seat,
     member: &'a Member,
-    tier: &'a Arc<Tier>,
-    key: CacheKey,
+    pub tier: &'a Arc<Tier>,
+    pub key: CacheKey,
+}
+
+/// An entry that may be used here, and what it is worth.
+pub(super) struct Usable {
+    pub found: Box<Found>,
+    pub taken: TakenFrom,
+    pub asked_at: Timestamp,
+    pub arrived_at: Timestamp,
+}
+
+impl Usable {
+    /// The member that the tier gets in Cache-Status.
+    pub fn said(&self) -> String {
+        format!("{SHARED_TIER}; hit; detail=\"{}\"", plain(&self.taken.node))
+    }
 }
 
 impl Proxy {
     /// What is known now, before a request upstream begins.
-    pub(super) fn begins(
-        &self,
-        exchange: &Exchange,
-        asked: &CacheRequest<'_>,
-        asking: &FetchKind,
-    ) -> Began {
+    pub(super) fn begins(&self, fetch: &FetchRequest<'_>) -> Began {
         let number = self.edge.invalidations.head();
-        let is_written = exchange.running.tier.is_some()
-            && matches!(no_tier(asked, asking), None | Some(NoTier::Anew));
+        let is_written = fetch.exchange.running.tier.is_some()
+            && matches!(no_tier(fetch.asked, &fetch.kind), None | Some(NoTier::Anew));
         let member = self.edge.fleet.get().filter(|_| is_written);
         Began { number, stamp: member.map(|member| member.stamp()) }
     }
 
     /// Asks the tier; `None` where none can be asked. Where another edge is fetching what is not
     /// there, that is waited for, if the operator wants it.
-    pub(super) async fn ask_shared_tier(
-        &self,
-        exchange: &Exchange,
+    pub(super) async fn ask_shared_tier(&self, fetch: &FetchRequest<'_>) -> Option<TierAnswer> {
+        let FetchRequest { exchange, asked, kind } = fetch;
+        let place = self.tier_place(exchange, asked)?;
+        let answer = match &exchange.in_vain {
+            Some(why) => TierAnswer::in_vain(why),
+            None => self.take_whole(&place, asked).await,
+        };
+        let is_led = answer.is_vacant && self.may_follow(kind);
+        if !is_led || place.tier.follow().is_zero() {
+            return Some(answer);
+        }
+        match place.tier.lock_fill(&place.key, place.member.stamp()).await {
+            Ok(false) => Some(self.follow(&place, asked, answer).await),
+            Ok(true) | Err(_) => Some(answer),
+        }
+    }
+
+    /// Where the tier is asked for a key; `None` where none can be asked.
+    pub(super) fn tier_place<'e>(
+        &'e self,
+        exchange: &'e Exchange,
         asked: &CacheRequest<'_>,
-        asking: &FetchKind,
-    ) -> Option<TierAnswer> {
+    ) -> Option<Place<'e>> {
         let seat = exchange.running.tier.as_ref()?;
         let member = self.edge.fleet.get()?;
         // Without a lease nothing that is stored may be used, wherever it lies.
         if !self.edge.invalidations.is_usable(self.edge.clock.now()) {
             return None;
         }
-        let place = Place { seat, member, tier: seat.tier()?, key: CacheKey::new(asked.key) };
-        let answer = self.look(&place, asked).await;
-        let is_led = matches!(asking, FetchKind::Fill) && answer.is_vacant;
-        if !is_led || place.tier.follow().is_zero() {
-            return Some(answer);
-        }
-        match place.tier.lock_fill(&place.key, member.stamp()).await {
-            Ok(false) => Some(self.follow(&place, asked, answer).await),
-            Ok(true) | Err(_) => Some(answer),
+        Some(Place { seat, member, tier: seat.tier()?, key: CacheKey::new(asked.key) })
+    }
+
+    // Whether what another edge fetches is worth waiting for: what is not stored here, or was
+    // invalidated. What is merely too old may be that at each request, and a lock lasts for
+    // seconds.
+    fn may_follow(&self, kind: &FetchKind) -> bool {
+        match kind {
+            FetchKind::Fill => true,
+            FetchKind::Revalidate(stored) => {
+                self.edge.invalidations.validity(stored) != Validity::Valid
+            }
+            FetchKind::Pass | FetchKind::Unkept => false,
         }
     }
 
@@ -122,39 +162,54 @@ impl Proxy {
             tokio::time::sleep(rest).await;
             left -= rest;
             pause = (pause * 2).min(LONGEST_PAUSE);
-            answer = self.look(place, asked).await;
+            answer = self.take_whole(place, asked).await;
         }
         answer
     }
 
-    async fn look(&self, place: &Place<'_>, asked: &CacheRequest<'_>) -> TierAnswer {
+    // A whole response, where the tier has one.
+    async fn take_whole(&self, place: &Place<'_>, asked: &CacheRequest<'_>) -> TierAnswer {
+        let usable = match self.look(place, asked).await {
+            Ok(usable) => usable,
+            Err(why) => return TierAnswer::in_vain(&why),
+        };
+        let Some(body) = body_of(place.tier, place.key.clone(), &usable.found).await else {
+            return TierAnswer::in_vain(&broken_off(&usable));
+        };
+        Counts::add(&place.seat.counts.used);
+        let said = usable.said();
+        let reply = Reply {
+            status: usable.found.meta.status,
+            fields: fields_of(&usable.found),
+            body,
+            asked_at: usable.asked_at,
+            arrived_at: usable.arrived_at,
+            from: ReplyFrom::Shared(Box::new(usable.taken)),
+        };
+        TierAnswer { reply: Some(reply), said, is_vacant: false }
+    }
+
+    /// Looks for an entry that may be used; none of its pieces is read.
+    pub(super) async fn look(
+        &self,
+        place: &Place<'_>,
+        asked: &CacheRequest<'_>,
+    ) -> Result<Usable, InVain> {
         let Place { seat, member, tier, key } = place;
         let asked_at = self.edge.clock.now();
         let found = match tier.get(key, tier.first_deadline()).await {
             Got::Found(found) => found,
-            Got::Miss(trouble) => return stepped_over(&trouble),
+            Got::Miss(trouble) => return Err(stepped_over(&trouble)),
         };
-        let now = self.edge.clock.now();
+        let arrived_at = self.edge.clock.now();
         let adopt = |stamp| member.adopt(stamp);
-        let taken = match judge(&found, asked, &self.edge.invalidations, adopt, now) {
-            Ok(taken) => taken,
-            Err(miss) => return in_vain(&seat.counts, miss, &found.node),
-        };
-        let said = format!("{SHARED_TIER}; hit; detail=\"{}\"", plain(&taken.node));
-        let Some(body) = body_of(tier, key.clone(), &found).await else {
-            // The reason was counted with the piece.
-            return passed(Miss::PieceMissing, &found.node);
-        };
-        Counts::add(&seat.counts.used);
-        let reply = Reply {
-            status: found.meta.status,
-            fields: fields_of(&found),
-            body,
-            asked_at,
-            arrived_at: now,
-            from: ReplyFrom::Shared(taken),
-        };
-        TierAnswer { reply: Some(reply), said, is_vacant: false }
+        match judge(&found, asked, &self.edge.invalidations, adopt, arrived_at) {
+            Ok(taken) => Ok(Usable { found, taken, asked_at, arrived_at }),
+            Err(miss) => {
+                seat.counts.misses.count(miss);
+                Err(passed(miss, &found.node))
+            }
+        }
     }
 
     /// Offers a response that is complete and kept to the tier, under what was known when its
@@ -191,24 +246,24 @@ async fn body_of(tier: &Arc<Tier>, key: CacheKey, found: &Found) -> Option<Body>
     pieces.collect().await.map(Body::Bytes)
 }
 
-fn stepped_over(trouble: &Trouble) -> TierAnswer {
+/// A piece of an entry cannot be had; the reason was counted with the piece.
+pub(super) fn broken_off(usable: &Usable) -> InVain {
+    passed(Miss::PieceMissing, &usable.found.node)
+}
+
+fn stepped_over(trouble: &Trouble) -> InVain {
     let said = match (trouble.miss, &trouble.node) {
         (Miss::Absent, _) => format!("{SHARED_TIER}; fwd=uri-miss"),
         (miss, None) => format!("{SHARED_TIER}; fwd=miss; detail=\"{}\"", miss.name()),
         (miss, Some(node)) => return passed(miss, node),
     };
-    TierAnswer { reply: None, said, is_vacant: trouble.miss == Miss::Absent }
+    InVain { said, is_vacant: trouble.miss == Miss::Absent }
 }
 
-fn in_vain(counts: &Counts, miss: Miss, node: &str) -> TierAnswer {
-    counts.misses.count(miss);
-    passed(miss, node)
-}
-
-fn passed(miss: Miss, node: &str) -> TierAnswer {
+fn passed(miss: Miss, node: &str) -> InVain {
     let said = format!("{SHARED_TIER}; fwd=miss; detail=\"{} at {}\"", miss.name(), plain(node));
     let is_vacant = matches!(miss, Miss::Outdated | Miss::Invalidated | Miss::Expired);
-    TierAnswer { reply: None, said, is_vacant }
+    InVain { said, is_vacant }
 }
 
 // A node's name as it may stand in a field: an engine tells the names of others.

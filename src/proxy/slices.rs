@@ -17,6 +17,7 @@ use super::Proxy;
 use super::collapse::{CollapseTable, FillEnd, FillGuard, Joined, WaitOutcome, Waiter};
 use super::exchange::Exchange;
 use super::fetch::follow;
+use super::fetch_request::FetchRequest;
 use super::serve::verdict;
 use crate::base::spare::Spare;
 use crate::body::{Body, BodyError, Reader, Source};
@@ -25,13 +26,14 @@ use crate::cache::invalidations::Validity;
 use crate::cache::lookup::{Lookup, lookup, worth};
 use crate::cache::slice;
 use crate::deliver;
+use crate::deliver::CACHE_STATUS;
 use crate::deliver::form::{self as forms, ResponseForm};
 use crate::message::failure::{Failure, FailureKind};
 use crate::message::key::CacheKey;
 use crate::message::request::Known;
 use crate::message::response::{Told, ViewerResponse};
 use crate::message::stored::{Part, Stored};
-use crate::message::verdict::{MissReason, NotKept, Outcome, Reason};
+use crate::message::verdict::{MissReason, NotKept, Outcome, Reason, RevalidateReason, Verdict};
 use crate::origin::request::FetchKind;
 use crate::semantics::digests::{self, Change};
 use crate::semantics::fields::FieldSection;
@@ -62,12 +64,82 @@ enum Unsliced {
     Unsatisfiable,
 }
 
-/// A slice, and the wait it came by: while that is held, the front of a slice that is still growing
-/// is not let go of.
+/// How a slice came, or what the origin said instead of one.
+#[derive(Clone, Copy)]
+enum Came {
+    /// It was stored.
+    Found,
+    /// It was, past its lifetime, and is refreshed behind the viewer's back.
+    Stale,
+    /// The origin was asked; for this reason if something was stored that it was to confirm.
+    Brought(Option<RevalidateReason>),
+    /// The origin has confirmed what was stored.
+    Confirmed(RevalidateReason),
+    /// It stands in for an origin that fails.
+    StoodIn,
+}
+
+impl Came {
+    /// What is told of a response of this status that came so.
+    fn told(self, status: u16) -> Verdict {
+        let kept = |outcome, reason| Verdict { stored: true, ..verdict(outcome, reason) };
+        match self {
+            Self::Found => verdict(Outcome::Hit, Reason::Fresh),
+            Self::Stale => verdict(Outcome::Hit, Reason::StaleWhileRevalidate),
+            Self::Brought(old) => {
+                let outcome = if status >= 400 { Outcome::Error } else { Outcome::Miss };
+                kept(outcome, old.map_or(Reason::Miss(MissReason::Absent), Reason::Replaced))
+            }
+            Self::Confirmed(why) => kept(Outcome::RefreshHit, Reason::Revalidated(why)),
+            Self::StoodIn => verdict(Outcome::Hit, Reason::StaleIfError),
+        }
+    }
+
+    /// The status of what came from upstream.
+    const fn upstream(self) -> Option<u16> {
+        match self {
+            Self::Brought(_) => Some(206),
+            Self::Confirmed(_) => Some(304),
+            Self::Found | Self::Stale | Self::StoodIn => None,
+        }
+    }
+}
+
+/// A slice, how it came, and the wait it came by: while that is held, the front of a slice that is
+/// still growing is not let go of.
 #[derive(Clone)]
 struct Slice {
     stored: Arc<Stored>,
-    _wait: Option<Arc<Waiter>>,
+    came: Came,
+    wait: Option<Arc<Waiter>>,
+}
+
+impl Slice {
+    /// What was put aside for the viewer whose request had it fetched, where this is that one.
+    fn aside(&self) -> FieldSection {
+        let mut aside = FieldSection::new();
+        if let Some(wait) = &self.wait {
+            wait.add_aside(&mut aside);
+        }
+        aside
+    }
+
+    /// How it came for the request that is answered with it: what another's brought before that
+    /// arrived is found by it.
+    fn came_for(&self, aside: &FieldSection, arrived_at: Timestamp) -> Came {
+        match self.came {
+            Came::Brought(_) | Came::Confirmed(_) if !self.is_new(aside, arrived_at) => Came::Found,
+            came => came,
+        }
+    }
+
+    // Of what was waited for: says whether it was brought here for the request that is answered
+    // with it. What the shared tier has just given, as what was put aside tells, may be older than
+    // that request. What was found says nothing by its Date: an origin's clock may be ahead.
+    fn is_new(&self, aside: &FieldSection, arrived_at: Timestamp) -> bool {
+        let is_usable = || matches!(worth(self, arrived_at), Lookup::Fresh(_) | Lookup::Stale(_));
+        self.asked_now(arrived_at) || (aside.contains(&CACHE_STATUS) && is_usable())
+    }
 }
 
 impl Deref for Slice {
@@ -80,15 +152,8 @@ impl Deref for Slice {
 
 impl From<&Arc<Stored>> for Slice {
     fn from(stored: &Arc<Stored>) -> Self {
-        Self { stored: Arc::clone(stored), _wait: None }
+        Self { stored: Arc::clone(stored), came: Came::Found, wait: None }
     }
-}
-
-/// What a viewer is sent of an object whose length and validators are known.
-enum Form {
-    NotModified,
-    PreconditionFailed,
-    Send(Selection),
 }
 
 /// What all slices of one answer have in common.
@@ -168,7 +233,7 @@ impl Proxy {
             return None;
         };
         let part = first.part()?;
-        first.live.used();
+        first.flags.used();
         Some(self.from_slices(exchange, asked, size, &ranges::Asked::Whole, &first.into(), part))
     }
 
@@ -192,23 +257,14 @@ impl Proxy {
         part: Part,
     ) -> Result<ViewerResponse, Failure> {
         let (head, now) = (asked.head(), exchange.request.arrived_at);
-        let (answer, span) = match form(asked, wants, first, part, now) {
-            Form::NotModified => (ResponseForm::NotModified, None),
-            Form::PreconditionFailed => (ResponseForm::PreconditionFailed, None),
-            Form::Send(Selection::Part(span)) => (ResponseForm::Part(span), Some(span)),
-            Form::Send(Selection::Unsatisfiable) => {
-                (ResponseForm::Unsatisfiable(part.complete), None)
-            }
-            Form::Send(Selection::Whole | Selection::Parts(_)) => {
-                (ResponseForm::Whole, Some(Span { start: 0, end: part.complete }))
-            }
-        };
+        let is_head = *head.method == http::Method::HEAD;
+        let (answer, span) = form(asked, wants, first, part, now);
         let status = answer.status(200);
         let mut fields = FieldSection::new();
         forms::write_stored(first, &answer, part.complete, None, &mut fields);
         // A part's digests are not those of what is joined.
         digests::strip(&mut fields, Change::Extent);
-        let body = match span.filter(|span| !span.is_empty()) {
+        let body = match span.filter(|span| !span.is_empty() && !is_head) {
             Some(span) => {
                 let body = SliceBody {
                     core: Arc::clone(self),
@@ -226,31 +282,17 @@ impl Proxy {
             }
             None => Body::Empty,
         };
-        let outcome = if first.asked_now(now) { Outcome::Miss } else { Outcome::Hit };
-        let told = verdict(
-            outcome,
-            if outcome == Outcome::Hit { Reason::Fresh } else { Reason::Miss(MissReason::Absent) },
-        );
+        let aside = first.aside();
+        let came = first.came_for(&aside, now);
+        let told = came.told(first.status);
+        fields.extend(&aside);
         let age = first.age(now) / 1000;
         fields.insert(&http::header::AGE, age);
         self.tell_edge(asked, first, self.standing(first, told.reason, now), &mut fields);
-        let said =
-            Told { ttl: deliver::remaining(first, age), upstream: Some(206), ..Told::default() };
-        if *head.method == http::Method::HEAD {
-            if let Some(span) = span {
-                fields.insert(&http::header::CONTENT_LENGTH, span.len());
-            }
-            return Ok(ViewerResponse {
-                status,
-                fields,
-                body: Body::Empty,
-                verdict: told,
-                told: said,
-                failure: None,
-                behavior: None,
-                origin_millis: None,
-                ran: None,
-            });
+        let (ttl, upstream) = (deliver::remaining(first, age), came.upstream());
+        let said = Told { ttl, upstream, ..Told::default() };
+        if let Some(span) = span.filter(|_| is_head) {
+            fields.insert(&http::header::CONTENT_LENGTH, span.len());
         }
         Ok(ViewerResponse {
             status,
@@ -284,22 +326,18 @@ impl Proxy {
     ) -> Result<SliceOutcome, Failure> {
         let key = slice::key(base.key, index);
         let asked = CacheRequest { key: &key, slice: Some(slice::span(index, size)), ..*base };
-        let limits = &exchange.running.site.limits;
         for _ in 0..JOINS_MAX {
             let now = self.edge.clock.now();
             if self.edge.collapses.is_marked(&unsliced(base.key), now) {
                 return Ok(SliceOutcome::Unsliced(Unsliced::NoPart));
             }
             let found = self.find(&asked, None).await;
-            let asking = match lookup(&asked, &found, &self.edge.invalidations, now) {
-                Lookup::Fresh(stored) => {
-                    let told = verdict(Outcome::Hit, Reason::Fresh);
-                    return self.told(&asked, stored.into(), told, now);
-                }
+            let (kind, old) = match lookup(&asked, &found, &self.edge.invalidations, now) {
+                Lookup::Fresh(stored) => return self.told(&asked, stored.into(), now),
                 Lookup::Stale(stored) => {
                     self.refresh_behind(exchange, &asked, stored);
-                    let told = verdict(Outcome::Hit, Reason::StaleWhileRevalidate);
-                    return self.told(&asked, stored.into(), told, now);
+                    let stale = Slice { came: Came::Stale, ..stored.into() };
+                    return self.told(&asked, stale, now);
                 }
                 Lookup::Unavailable => {
                     return Err(Failure::new(
@@ -307,60 +345,80 @@ impl Proxy {
                         "only-if-cached, and a slice is not stored",
                     ));
                 }
-                Lookup::Revalidate(stored, _) => FetchKind::Revalidate(Arc::clone(stored)),
-                Lookup::Miss(_) | Lookup::Pass(_) => FetchKind::Fill,
+                Lookup::Revalidate(stored, why) => {
+                    (FetchKind::Revalidate(Arc::clone(stored)), Some(why))
+                }
+                Lookup::Miss(_) | Lookup::Pass(_) => (FetchKind::Fill, None),
             };
-            let (waiter, patience) =
-                match CollapseTable::join(&self.edge, &key, exchange.request.arrived_number, now) {
-                    Joined::Lead(guard, waiter) => {
-                        self.start_fill(exchange, &asked, asking, guard, Spare::of(&key));
-                        (waiter, None)
-                    }
-                    Joined::Follow(waiter) => (waiter, Some(limits.follower_wait)),
-                    Joined::Alone(_) => {
-                        let (guard, waiter) = FillGuard::alone();
-                        self.start_fill(exchange, &asked, asking, guard, Spare::of(&key));
-                        (waiter, None)
-                    }
-                };
-            let waited = match patience {
-                Some(patience) => follow(exchange, &waiter, patience).await,
-                None => waiter.wait(None).await,
-            };
-            let by = |stored| Slice { stored, _wait: Some(Arc::new(waiter)) };
-            match waited {
-                WaitOutcome::End(FillEnd::Kept(stored)) => {
-                    let told = verdict(Outcome::Miss, Reason::Miss(MissReason::Absent));
-                    return self.told(&asked, by(stored), told, now);
-                }
-                WaitOutcome::End(FillEnd::Freshened(stored) | FillEnd::StaleOnError(stored)) => {
-                    let told = verdict(Outcome::Hit, Reason::Fresh);
-                    return self.told(&asked, by(stored), told, now);
-                }
-                WaitOutcome::End(FillEnd::Failed(failure)) => return Err(failure),
-                WaitOutcome::Yours(why, reply) => {
-                    if let Some(why) = said_of_parts(reply.status, why) {
-                        return Ok(SliceOutcome::Unsliced(why));
-                    }
-                    let told = verdict(
-                        if reply.status >= 400 { Outcome::Error } else { Outcome::Miss },
-                        Reason::NotKept(why),
-                    );
-                    return Ok(SliceOutcome::Other(Box::new(deliver::from_reply(
-                        asked.head(),
-                        reply,
-                        told,
-                    ))));
-                }
-                WaitOutcome::End(FillEnd::Uncacheable(NotKept::Partial)) => {
-                    return Ok(SliceOutcome::Unsliced(Unsliced::NoPart));
-                }
-                WaitOutcome::End(FillEnd::Uncacheable(_))
-                | WaitOutcome::Abandoned
-                | WaitOutcome::TooLong => {}
+            let fetch = FetchRequest::of(exchange, &asked, kind);
+            let (waited, waiter) = self.wait_for_slice(fetch, now).await;
+            if let Some(outcome) = self.fetched(&asked, waited, waiter, old, now)? {
+                return Ok(outcome);
             }
         }
         Ok(SliceOutcome::Unsliced(Unsliced::NoPart))
+    }
+
+    // Begins to fetch a slice, or waits for a fetch of it that is under way.
+    async fn wait_for_slice(
+        self: &Arc<Self>,
+        fetch: FetchRequest<'_>,
+        now: Timestamp,
+    ) -> (WaitOutcome, Waiter) {
+        let FetchRequest { exchange, asked, .. } = fetch;
+        let number = exchange.request.arrived_number;
+        let (guard, waiter) = match CollapseTable::join(&self.edge, asked.key, number, now) {
+            Joined::Lead(guard, waiter) => (guard, waiter),
+            Joined::Alone(_) => FillGuard::alone(),
+            Joined::Follow(waiter) => {
+                let patience = exchange.running.site.limits.follower_wait;
+                return (follow(exchange, &waiter, patience).await, waiter);
+            }
+        };
+        self.start_fill(fetch, guard, Spare::of(asked.key));
+        (waiter.wait(None).await, waiter)
+    }
+
+    // What a wait for a slice has brought; `None` if it has to be asked for again. `old` is why
+    // what was stored was to be confirmed, if something was.
+    fn fetched(
+        &self,
+        asked: &CacheRequest<'_>,
+        waited: WaitOutcome,
+        waiter: Waiter,
+        old: Option<RevalidateReason>,
+        now: Timestamp,
+    ) -> Result<Option<SliceOutcome>, Failure> {
+        let by = |stored, came| Slice { stored, came, wait: Some(Arc::new(waiter)) };
+        let outcome = match waited {
+            WaitOutcome::End(FillEnd::Kept(stored)) => {
+                self.told(asked, by(stored, Came::Brought(old)), now)?
+            }
+            WaitOutcome::End(FillEnd::Freshened(stored)) => {
+                let came = Came::Confirmed(old.unwrap_or(RevalidateReason::Expired));
+                self.told(asked, by(stored, came), now)?
+            }
+            WaitOutcome::End(FillEnd::StaleOnError(stored)) => {
+                self.told(asked, by(stored, Came::StoodIn), now)?
+            }
+            WaitOutcome::End(FillEnd::Failed(failure)) => return Err(failure),
+            WaitOutcome::Yours(why, reply) => match said_of_parts(reply.status, why) {
+                Some(why) => SliceOutcome::Unsliced(why),
+                None => {
+                    let outcome = if reply.status >= 400 { Outcome::Error } else { Outcome::Miss };
+                    let told = verdict(outcome, Reason::NotKept(why));
+                    let response = deliver::from_reply(asked.head(), reply, told);
+                    SliceOutcome::Other(Box::new(response))
+                }
+            },
+            WaitOutcome::End(FillEnd::Uncacheable(NotKept::Partial)) => {
+                SliceOutcome::Unsliced(Unsliced::NoPart)
+            }
+            WaitOutcome::End(FillEnd::Uncacheable(_))
+            | WaitOutcome::Abandoned
+            | WaitOutcome::TooLong => return Ok(None),
+        };
+        Ok(Some(outcome))
     }
 
     // A stored response under a slice's key: a slice, or what the origin said instead of one.
@@ -368,16 +426,16 @@ impl Proxy {
         &self,
         asked: &CacheRequest<'_>,
         slice: Slice,
-        told: crate::message::verdict::Verdict,
         now: Timestamp,
     ) -> Result<SliceOutcome, Failure> {
         if slice.part.is_some() {
-            slice.live.used();
+            slice.flags.used();
             return Ok(SliceOutcome::Slice(slice));
         }
         if let Some(why) = said_of_parts(slice.status, NotKept::Partial) {
             return Ok(SliceOutcome::Unsliced(why));
         }
+        let told = slice.came.told(slice.status);
         self.open(asked, &slice, told, now).map(|response| SliceOutcome::Other(Box::new(response)))
     }
 
@@ -409,7 +467,7 @@ impl Proxy {
     }
 }
 
-// PassMarks an object that its origin does not give in parts.
+// Marks an object that its origin does not give in parts.
 fn unsliced(key: &[u8]) -> Vec<u8> {
     [key, b"\0unsliced"].concat()
 }
@@ -425,16 +483,17 @@ const fn said_of_parts(status: u16, why: NotKept) -> Option<Unsliced> {
     }
 }
 
+// What a viewer is sent of an object whose length and validators are known, and which octets of it.
 fn form(
     asked: &CacheRequest<'_>,
     wants: &ranges::Asked,
     first: &Stored,
     part: Part,
     now: Timestamp,
-) -> Form {
+) -> (ResponseForm, Option<Span>) {
     let known = &asked.head().known;
     if known.has(Known::Range) && !forms::may_go_on(asked.head(), first, now) {
-        return Form::PreconditionFailed;
+        return (ResponseForm::PreconditionFailed, None);
     }
     let asks = Conditions {
         if_none_match: known.get(Known::IfNoneMatch),
@@ -442,12 +501,19 @@ fn form(
     };
     let (etag, modified) = (first.head.etag(), first.head.last_modified());
     if validators::evaluate(&asks, etag, modified, now) == Condition::NotModified {
-        return Form::NotModified;
+        return (ResponseForm::NotModified, None);
     }
     let holds = known
         .get(Known::IfRange)
         .is_none_or(|c| validators::if_range_holds(c, etag, modified, first.date));
-    Form::Send(if holds { ranges::select(wants, part.complete) } else { Selection::Whole })
+    let selection = if holds { ranges::select(wants, part.complete) } else { Selection::Whole };
+    match selection {
+        Selection::Part(span) => (ResponseForm::Part(span), Some(span)),
+        Selection::Unsatisfiable => (ResponseForm::Unsatisfiable(part.complete), None),
+        Selection::Whole | Selection::Parts(_) => {
+            (ResponseForm::Whole, Some(Span { start: 0, end: part.complete }))
+        }
+    }
 }
 
 type Coming = Pin<Box<dyn Future<Output = Result<Slice, BodyError>> + Send>>;

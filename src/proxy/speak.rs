@@ -10,12 +10,14 @@ use smallvec::SmallVec;
 use super::{Edge, Running, engines};
 use crate::access::Route;
 use crate::distribution::site::Site;
-use crate::functions::event::{CallFailure, EdgeFacts, Event, Place, RequestFacts, ResponseFacts};
+use crate::functions::event::{
+    CallFailure, EdgeFacts, Event, IdFacts, Place, Remembered, RequestFacts, ResponseFacts,
+};
 use crate::functions::rules::{self, Change};
 use crate::message::forwarding;
 use crate::message::path::has_needless_escape;
+use crate::message::ran::Ran;
 use crate::message::request::{Fields, Known, RequestHead};
-use crate::message::response::Ran;
 use crate::message::verdict::FunctionEnd;
 use crate::record::function_counts::{self, FunctionCounts};
 use crate::semantics::fields::{FieldSection, Name};
@@ -219,7 +221,9 @@ pub fn tell<R>(
     let (distribution, behavior) = route.of(site);
     let cleaned = cleaned(head.fields);
     let added: Vec<(&str, String)> = match response {
+        // What is long is for origins alone.
         None => forwarding::added_names(behavior)
+            .filter(|name| name.as_str().starts_with("cloudfront-"))
             .filter_map(|name| Some((name.as_str(), forwarding::added_field(head, name.as_str())?)))
             .collect(),
         Some(_) => Vec::new(),
@@ -230,7 +234,6 @@ pub fn tell<R>(
     if !head.known.has(Known::Host) {
         extra.push(("host", head.authority.as_bytes()));
     }
-    let id = head.id.text();
     let edge = EdgeFacts {
         name: site.pop.get(..3).unwrap_or(&site.pop),
         server: head.connection.local.ip(),
@@ -240,7 +243,7 @@ pub fn tell<R>(
         place: if response.is_some() { Place::ViewerResponse } else { Place::ViewerRequest },
         domain_name: distribution.hosts.iter().map(String::as_str).find(|host| !host.contains('*')),
         distribution_id: &distribution.id,
-        request_id: &id,
+        request_id: IdFacts::Id(head.id),
         viewer: head.connection.peer.ip().to_canonical(),
         request: RequestFacts {
             method: head.method.as_str(),
@@ -285,7 +288,7 @@ pub fn run(
     } else {
         let mut lines = Vec::new();
         let log = edge.function_log.get().filter(|log| log.wants_functions());
-        let (returned, spent) = engines::call(running, function, event, now, &mut |line| {
+        let called = engines::call(running, function, event, now, &mut |line| {
             add_line(&mut lines, event, line);
         });
         if !lines.is_empty() {
@@ -295,18 +298,24 @@ pub fn run(
                 log.add_functions(lines);
             }
         }
-        nanos = spent.nanos;
-        counts.count_call(core, nanos, spent.utilisation);
-        state.note(returned.as_ref().err(), now, site.function_settings.limits.throttle);
-        match returned {
-            Ok(returned) => rules::judge(event, &returned).map_err(|why| Failed::invalid(&why)),
+        nanos = called.spent.nanos;
+        counts.count_call(core, nanos, called.spent.utilisation);
+        match called.kept {
+            Some(Remembered { results, octets, rests, differences }) => {
+                counts.note_kept(core, [results, octets], [rests, differences]);
+            }
+            None => counts.count_remembered(core),
+        }
+        state.note(called.judged.as_ref().err(), now, site.function_settings.limits.throttle);
+        match called.judged {
+            Ok(judged) => judged.map_err(|why| Failed::invalid(&why)),
             Err(failure) => Err(Failed::new(failure)),
         }
     };
     let ran = ran.get_or_insert_default();
     ran.add(&function.name, nanos);
-    ran.error = judged.as_ref().err().map(|failed| failed.detail.clone());
     if let Err(failed) = &judged {
+        ran.error = Some(failed.detail.clone());
         counts.count_error(core, failed.end);
     }
     judged
@@ -317,7 +326,7 @@ fn add_line(lines: &mut Vec<u8>, event: &Event<'_>, line: &str) {
     if lines.len() >= LINES_MAX {
         return;
     }
-    lines.extend_from_slice(event.request_id.as_bytes());
+    lines.extend_from_slice(event.request_id.text().as_bytes());
     lines.push(b' ');
     let start = lines.len();
     for letter in line.chars() {
@@ -335,7 +344,7 @@ fn add_line(lines: &mut Vec<u8>, event: &Event<'_>, line: &str) {
 
 // The lines of a call between those that CloudWatch has around them.
 fn framed(lines: &[u8], event: &Event<'_>) -> Vec<u8> {
-    let (id, distribution) = (event.request_id, event.distribution_id);
+    let (id, distribution) = (event.request_id.text(), event.distribution_id);
     let mut all = format!("{id} START DistributionID: {distribution}\n").into_bytes();
     all.extend_from_slice(lines);
     all.extend_from_slice(format!("{id} END\n").as_bytes());

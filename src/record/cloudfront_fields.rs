@@ -2,12 +2,17 @@
 //! spelled.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::{Cut, GONE, Record, without_signatures};
 use crate::base::address;
 use crate::base::digits::{decimal, three};
+use crate::base::octets;
+use crate::distribution::geo::Location;
 use crate::distribution::logs::{CloudFrontLogs, Cookies};
+use crate::message::certificate::{Proof, ViewerCertificate};
 use crate::message::connection::Version;
+use crate::message::encryption::Encryption;
 use crate::message::failure::FailureKind;
 use crate::message::own_fields::EDGE_NAME;
 use crate::message::refusal::Rule;
@@ -31,6 +36,8 @@ pub struct Asked<'r> {
     pub forwarded_for: Option<Cow<'r, [u8]>>,
     /// Version and cipher suite.
     pub tls: Option<(&'static str, &'static str)>,
+    /// Where the viewer is, where there is a database to ask.
+    pub place: Option<Arc<Location>>,
     /// For the real-time log, if this request is one of its sample.
     pub viewer: Option<Box<Viewer>>,
 }
@@ -64,6 +71,8 @@ pub struct Answered<'r> {
     pub content_len: Option<u64>,
     /// First and last octet of a range.
     pub range: Option<(u64, u64)>,
+    /// What became of the request's form.
+    pub encryption: Option<Encryption>,
 }
 
 impl<'r> Asked<'r> {
@@ -72,21 +81,22 @@ impl<'r> Asked<'r> {
         let first = |name: &str| head.fields.get_all(name).next();
         let has_cookies =
             wanted.standard.as_ref().is_some_and(|log| log.cookies == Cookies::Included)
-                || wanted.realtime.is_some();
-        // Another lot than the one that chooses a side of a deployment.
-        let is_sampled = |percent: u8| RequestId(!head.id.0).sample(100) < u64::from(percent);
+                || !wanted.realtime.is_empty();
+        let is_told = wanted.realtime.iter().any(|log| is_sampled(head.id, log.sampling));
         Self {
             id: head.id,
             octets: octets(head),
             cookie: first("cookie").filter(|_| has_cookies).map(Cow::Borrowed),
             forwarded_for: first("x-forwarded-for").map(Cow::Borrowed),
             tls: head.connection.tls.as_ref().map(|tls| (tls.version, tls.cipher)),
-            viewer: wanted
-                .realtime
-                .as_ref()
-                .filter(|log| is_sampled(log.sampling))
-                .map(|_| Box::new(Viewer::of(head))),
+            place: head.connection.place.clone(),
+            viewer: is_told.then(|| Box::new(Viewer::of(head))),
         }
+    }
+
+    /// Says whether a log of so many percent of the requests tells of it.
+    pub fn is_sampled(&self, percent: u8) -> bool {
+        is_sampled(self.id, percent)
     }
 
     /// The same, for after the request is gone.
@@ -98,9 +108,15 @@ impl<'r> Asked<'r> {
             cookie: owned(self.cookie),
             forwarded_for: owned(self.forwarded_for),
             tls: self.tls,
+            place: self.place,
             viewer: self.viewer,
         }
     }
+}
+
+// Another lot than the one that chooses a side of a deployment.
+fn is_sampled(id: RequestId, percent: u8) -> bool {
+    RequestId(!id.0).sample(100) < u64::from(percent)
 }
 
 impl Viewer {
@@ -151,7 +167,7 @@ fn octets(head: &RequestHead<'_>) -> u64 {
 /// What came of it: an answer that says 4xx or 5xx is an `Error` to CloudFront, wherever it came
 /// from.
 pub fn result(record: &Record<'_>) -> &'static str {
-    if let Reason::Function(end) = record.verdict.reason {
+    if let Some(end) = record.verdict.by_code() {
         return end.word();
     }
     match record.verdict.outcome {
@@ -231,6 +247,14 @@ pub fn seconds(out: &mut Vec<u8>, micros: u64) {
     out.extend_from_slice(&[b'.', a, b, c, b'\t']);
 }
 
+/// The same, or a dash for none.
+pub fn optional_seconds(out: &mut Vec<u8>, micros: Option<u64>) {
+    match micros {
+        Some(micros) => seconds(out, micros),
+        None => number(out, None),
+    }
+}
+
 /// A number, or a dash for none, and a tab.
 pub fn number(out: &mut Vec<u8>, number: Option<u64>) {
     match number {
@@ -245,6 +269,23 @@ pub fn number(out: &mut Vec<u8>, number: Option<u64>) {
 /// The viewer's address, and a tab.
 pub fn viewer(out: &mut Vec<u8>, record: &Record<'_>) {
     address::write(out, record.peer.ip().to_canonical());
+    out.push(b'\t');
+}
+
+/// What a viewer's certificate says, and a tab. One that was not verified says what its holder
+/// likes, and is not told here.
+pub fn client(
+    out: &mut Vec<u8>,
+    record: &Record<'_>,
+    told: impl Fn(&ViewerCertificate) -> &String,
+) {
+    let verified = record.client.filter(|client| client.proof == Proof::Verified);
+    field(out, verified.map(|client| told(client).as_bytes()), Spelled::AsText);
+}
+
+/// The connection's id, and a tab.
+pub fn connection(out: &mut Vec<u8>, record: &Record<'_>) {
+    out.extend_from_slice(record.connection.text());
     out.push(b'\t');
 }
 
@@ -274,32 +315,26 @@ static IN_TEXT: [bool; 256] = escaped(Spelled::AsText);
 
 // What could be taken for another field or line, and RFC 1738's unsafe characters.
 const fn escaped(spelled: Spelled) -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        table[octet] = match octet as u8 {
-            0..=0x20
-            | 0x7f..
-            | b'"'
-            | b'<'
-            | b'>'
-            | b'#'
-            | b'{'
-            | b'}'
-            | b'|'
-            | b'\\'
-            | b'^'
-            | b'~'
-            | b'['
-            | b']'
-            | b'`'
-            | b'\'' => true,
-            b'%' => matches!(spelled, Spelled::AsText),
-            _ => false,
-        };
-        octet += 1;
-    }
-    table
+    octets::table!(|octet| match octet {
+        0..=0x20
+        | 0x7f..
+        | b'"'
+        | b'<'
+        | b'>'
+        | b'#'
+        | b'{'
+        | b'}'
+        | b'|'
+        | b'\\'
+        | b'^'
+        | b'~'
+        | b'['
+        | b']'
+        | b'`'
+        | b'\'' => true,
+        b'%' => matches!(spelled, Spelled::AsText),
+        _ => false,
+    })
 }
 
 /// A value, by runs of what stands for itself, and its tab; whatever could be taken for another
@@ -326,15 +361,22 @@ pub fn field(out: &mut Vec<u8>, value: Option<&[u8]>, spelled: Spelled) {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::message::connection::Scheme;
+    use crate::message::connection::{ConnectionId, Scheme};
+    use crate::message::timeline::Timeline;
     use crate::message::verdict::Verdict;
     use crate::semantics::time::Timestamp;
 
     /// A hit of a page.
     pub fn record() -> Record<'static> {
         Record {
-            at: Timestamp(1_575_493_351_000),
+            timeline: Timeline {
+                answered: Some(1_500),
+                finished: 1_500,
+                ..Timeline::at(Timestamp(1_575_493_351_000))
+            },
             peer: "192.0.2.100:11040".parse().unwrap(),
+            connection: ConnectionId::default(),
+            client: None,
             method: "GET",
             scheme: Scheme::Https,
             version: Version::Http11,
@@ -345,20 +387,18 @@ pub mod tests {
             status: 200,
             bytes: 78,
             received: 7,
-            micros: 1_500,
-            head_micros: 1_500,
             verdict: Verdict {
                 outcome: Outcome::Hit,
                 reason: Reason::Fresh,
                 collapsed: false,
                 stored: false,
+                failed: None,
             },
             distribution: Some("EDEMO"),
             behavior: Some("*"),
             ordinal: Some(0),
             referer: None,
             user_agent: None,
-            origin_millis: None,
             failure: None,
             cut: None,
             ran: None,

@@ -24,6 +24,12 @@ struct CoreCounts {
     nanos: Count,
     /// Percent of the budget, summed over all calls.
     utilisation: Count,
+    /// Calls that were remembered, which are among the invocations.
+    remembered: Count,
+    /// Results that are kept now, and their octets.
+    kept: [Count; 2],
+    /// How often remembering was left off: for a while, and for good.
+    left_off: [Count; 2],
 }
 
 /// What is counted of one function over all cores; a reload keeps it for as long as the name stays.
@@ -63,6 +69,19 @@ impl FunctionCounts {
         counts.times[at].add(1);
         counts.nanos.add(nanos);
         counts.utilisation.add(u64::from(utilisation));
+    }
+
+    /// Counts that a call was remembered and its code not asked.
+    pub fn count_remembered(&self, core: usize) {
+        self.core(core).remembered.add(1);
+    }
+
+    /// Notes what a core keeps now, results and octets, and how often it left off remembering since
+    /// it has these functions, for a while and for good.
+    pub fn note_kept(&self, core: usize, kept: [u64; 2], left_off: [u64; 2]) {
+        let counts = self.core(core);
+        counts.kept.iter().zip(kept).for_each(|(count, now)| count.set(now));
+        counts.left_off.iter().zip(left_off).for_each(|(count, now)| count.set(now));
     }
 
     /// Counts that nothing usable came, of a call or without one.
@@ -137,11 +156,40 @@ pub fn write(all: &[Arc<FunctionCounts>], out: &mut String) {
     for one in all {
         write_times(one, &label(one), out);
     }
+    write_remembered(all, label, out);
     let name = "foreshore_function_utilisation";
     family(out, name, "gauge", "Percent of functions.budget that a call takes, on average.");
     for one in all {
         let mean = one.summary().utilisation;
         let _ = writeln!(out, "{name}{{{}}} {mean:.2}", label(one));
+    }
+}
+
+fn write_remembered(
+    all: &[Arc<FunctionCounts>],
+    label: impl Fn(&FunctionCounts) -> String,
+    out: &mut String,
+) {
+    let name = "foreshore_function_remembered_total";
+    family(out, name, "counter", "Calls that came to what an earlier one did, without the code.");
+    for one in all {
+        let _ = writeln!(out, "{name}{{{}}} {}", label(one), one.sum(|core| &core.remembered));
+    }
+    let help = ["Results of calls that are remembered.", "What they take in memory, about."];
+    let names = ["foreshore_function_remembered_results", "foreshore_function_remembered_bytes"];
+    for (at, (name, help)) in names.into_iter().zip(help).enumerate() {
+        family(out, name, "gauge", help);
+        for one in all {
+            let _ = writeln!(out, "{name}{{{}}} {}", label(one), one.sum(|core| &core.kept[at]));
+        }
+    }
+    let name = "foreshore_function_forgone_total";
+    family(out, name, "counter", "How often a core left off remembering a function's results.");
+    for one in all {
+        for (at, why) in ["rare", "differs"].into_iter().enumerate() {
+            let n = one.sum(|core| &core.left_off[at]);
+            let _ = writeln!(out, "{name}{{{},why=\"{why}\"}} {n}", label(one));
+        }
     }
 }
 
@@ -191,6 +239,10 @@ mod tests {
         one.count_error(1, FunctionEnd::Execution);
         one.count_error(0, FunctionEnd::Throttled);
         one.count_error(0, FunctionEnd::Generated);
+        one.count_remembered(1);
+        one.note_kept(0, [3, 900], [0, 1]);
+        one.note_kept(1, [7, 1], [2, 0]);
+        one.note_kept(1, [4, 100], [2, 0]);
         let mut text = String::new();
         write(&[Arc::clone(&one)], &mut text);
         for line in [
@@ -203,6 +255,11 @@ mod tests {
             "foreshore_function_seconds_bucket{function=\"index\",le=\"0.01\"} 2",
             "foreshore_function_seconds_count{function=\"index\"} 2",
             "foreshore_function_utilisation{function=\"index\"} 50.00",
+            "foreshore_function_remembered_total{function=\"index\"} 1",
+            "foreshore_function_remembered_results{function=\"index\"} 7",
+            "foreshore_function_remembered_bytes{function=\"index\"} 1000",
+            "foreshore_function_forgone_total{function=\"index\",why=\"rare\"} 2",
+            "foreshore_function_forgone_total{function=\"index\",why=\"differs\"} 1",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
         }

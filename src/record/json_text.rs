@@ -1,6 +1,8 @@
 //! Pure: text between the quotes of JSON. Whatever could end the text or the line, or is a control,
 //! is escaped; what is not UTF-8 is replaced.
 
+use crate::base::octets;
+
 /// Eight octets of one.
 const ONES: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each of eight octets.
@@ -8,17 +10,8 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// Octets of UTF-8 that may begin something to be escaped. 0xC2 begins the C1 controls among
 /// others, 0xE2 the two that some readers take for the end of a line.
-static STOPS: [bool; 256] = stops();
-
-const fn stops() -> [bool; 256] {
-    let mut table = [false; 256];
-    let mut at = 0;
-    while at < 256 {
-        table[at] = matches!(at, 0..=0x1f | 0x22 | 0x5c | 0x7f | 0xc2 | 0xe2);
-        at += 1;
-    }
-    table
-}
+static STOPS: [bool; 256] =
+    octets::table!(|octet| matches!(octet, 0..=0x1f | 0x22 | 0x5c | 0x7f | 0xc2 | 0xe2));
 
 /// Appends text that may be anything. Most of it is plain, and is found to be by eight octets at
 /// once.
@@ -37,7 +30,13 @@ pub fn write(out: &mut Vec<u8>, text: &[u8]) {
 // Says whether all of it is ASCII that stands for itself.
 fn is_plain(text: &[u8]) -> bool {
     let Some(last) = text.last_chunk::<8>() else {
-        return text.iter().all(|octet| octet.is_ascii() && !STOPS[usize::from(*octet)]);
+        // The halves of a word may overlap, too.
+        let (Some([a, b, c, d]), Some([e, f, g, h])) =
+            (text.first_chunk::<4>(), text.last_chunk::<4>())
+        else {
+            return text.iter().all(|octet| octet.is_ascii() && !STOPS[usize::from(*octet)]);
+        };
+        return is_plain_word(u64::from_ne_bytes([*a, *b, *c, *d, *e, *f, *g, *h]));
     };
     let (words, _) = text.as_chunks::<8>();
     let is_plain = |word: &[u8; 8]| is_plain_word(u64::from_ne_bytes(*word));

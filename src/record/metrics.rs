@@ -2,6 +2,7 @@
 //!
 //! Each counter has one writer, its core; a scrape adds the cores up.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::message::refusal::Rule;
 use crate::message::verdict::{Outcome, PassReason, Reason};
 
 /// Upper bounds of the origin latency buckets, milliseconds.
-const BUCKETS: [u64; 10] = [5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];
+pub(crate) const BUCKETS: [u64; 10] = [5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];
 
 /// A number only one core writes.
 #[derive(Default)]
@@ -24,6 +25,10 @@ impl Count {
     pub(super) fn add(&self, more: u64) {
         // One writer: no read-modify-write instruction is needed.
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
+    pub(super) fn set(&self, now: u64) {
+        self.0.store(now, Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -102,6 +107,141 @@ impl CoreCounts {
     }
 }
 
+/// What a set of counters belongs to: a behavior, or a distribution; empty for the requests that
+/// found none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub distribution: String,
+    /// `None` where distributions are counted.
+    pub behavior: Option<String>,
+}
+
+// The same, of a site's own.
+#[derive(Clone, Copy)]
+struct Label<'s> {
+    distribution: &'s str,
+    behavior: Option<&'s str>,
+}
+
+impl Label<'_> {
+    fn owned(&self) -> Name {
+        Name {
+            distribution: self.distribution.to_string(),
+            behavior: self.behavior.map(str::to_string),
+        }
+    }
+}
+
+impl Name {
+    fn labels(&self) -> String {
+        let id = escape(&self.distribution);
+        match &self.behavior {
+            Some(pattern) => format!("distribution=\"{id}\",behavior=\"{}\"", escape(pattern)),
+            None => format!("distribution=\"{id}\""),
+        }
+    }
+}
+
+/// What was counted under a name.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub name: Name,
+    pub totals: Totals,
+}
+
+/// Counters added up over cores, and over behaviors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// In the order of `Outcome::ALL`.
+    pub outcomes: [u64; 5],
+    /// By class, from 1xx on.
+    pub statuses: [u64; 5],
+    pub(crate) aside: [u64; 5],
+    pub bytes: u64,
+    pub aborted: u64,
+    pub(crate) latency: [u64; BUCKETS.len() + 1],
+    /// Milliseconds until the origins' heads came, all together.
+    pub latency_sum: u64,
+}
+
+impl Totals {
+    fn add(&mut self, counts: &BehaviorCounts) {
+        let add = |sums: &mut [u64], counts: &[Count]| {
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count.get());
+        };
+        add(&mut self.outcomes, &counts.outcomes);
+        add(&mut self.statuses, &counts.statuses);
+        add(&mut self.aside, &counts.aside);
+        add(&mut self.latency, &counts.latency);
+        self.bytes += counts.bytes.get();
+        self.aborted += counts.aborted.get();
+        self.latency_sum += counts.latency_sum.get();
+    }
+
+    /// Adds others.
+    pub fn include(&mut self, more: &Self) {
+        let add = |sums: &mut [u64], more: &[u64]| {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        };
+        add(&mut self.outcomes, &more.outcomes);
+        add(&mut self.statuses, &more.statuses);
+        add(&mut self.aside, &more.aside);
+        add(&mut self.latency, &more.latency);
+        self.bytes += more.bytes;
+        self.aborted += more.aborted;
+        self.latency_sum += more.latency_sum;
+    }
+
+    /// Requests that were answered.
+    pub fn requests(&self) -> u64 {
+        self.outcomes.iter().sum()
+    }
+
+    /// Of those that CloudWatch counts among the cacheable: hits, and misses.
+    pub fn cacheable(&self) -> (u64, u64) {
+        let of = |which: Outcome| {
+            self.outcomes[which as usize].saturating_sub(self.aside[which as usize])
+        };
+        (of(Outcome::Hit) + of(Outcome::RefreshHit), of(Outcome::Miss))
+    }
+
+    /// Answers of origins and parents.
+    pub fn asked(&self) -> u64 {
+        self.latency.iter().sum()
+    }
+
+    /// Milliseconds within which this share of the origins' heads came, as far as the histogram's
+    /// bounds tell. `None` where no origin was asked; beyond the last bound, twice that.
+    pub fn origin_within(&self, share: f64) -> Option<u64> {
+        let asked = self.asked();
+        let wanted = (asked as f64 * share).ceil() as u64;
+        let mut below = 0;
+        let bounds = BUCKETS.iter().copied().chain([BUCKETS[BUCKETS.len() - 1] * 2]);
+        bounds.zip(self.latency).find_map(|(bound, n)| {
+            below += n;
+            (n > 0 && below >= wanted).then_some(bound)
+        })
+    }
+
+    /// What was counted since another moment. A behavior that left meanwhile took its counts with
+    /// it: nothing is less than none.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        fn less<const N: usize>(now: [u64; N], before: [u64; N]) -> [u64; N] {
+            std::array::from_fn(|at| now[at].saturating_sub(before[at]))
+        }
+        Self {
+            outcomes: less(self.outcomes, before.outcomes),
+            statuses: less(self.statuses, before.statuses),
+            aside: less(self.aside, before.aside),
+            bytes: self.bytes.saturating_sub(before.bytes),
+            aborted: self.aborted.saturating_sub(before.aborted),
+            latency: less(self.latency, before.latency),
+            latency_sum: self.latency_sum.saturating_sub(before.latency_sum),
+        }
+    }
+}
+
 /// The counters of all cores for one site. A reload keeps those of each behavior that stays, and
 /// drops those of one that left.
 pub struct SiteCounts {
@@ -140,28 +280,77 @@ impl SiteCounts {
         &self.cores[at % self.cores.len()]
     }
 
-    // What is told together, each with its labels and the places of its counters: the requests that
-    // found no behavior last.
-    fn groups(&self, by: MetricsBy) -> Vec<(String, Range<usize>)> {
+    // What is told together, with its name and the places of its counters: the requests that found no
+    // behavior last.
+    fn groups(&self, by: MetricsBy) -> Vec<(Label<'_>, Range<usize>)> {
         let count = self.names.len();
-        let of_behavior = |(at, name): (usize, &BehaviorId)| {
-            let (id, pattern) = (escape(&name.distribution), escape(&name.pattern));
-            (format!("distribution=\"{id}\",behavior=\"{pattern}\""), at..at + 1)
+        let label = |distribution, pattern| Label {
+            distribution,
+            behavior: (by == MetricsBy::Behavior).then_some(pattern),
         };
-        let of_distribution = |(places, id): (Range<usize>, &str)| {
-            (format!("distribution=\"{}\"", escape(id)), places)
-        };
-        let (mut all, unrouted): (Vec<_>, _) = match by {
-            MetricsBy::Behavior => (
-                self.names.iter().enumerate().map(of_behavior).collect(),
-                r#"distribution="",behavior="""#,
-            ),
+        let mut all: Vec<_> = match by {
+            MetricsBy::Behavior => {
+                let names = self.names.iter().enumerate();
+                names
+                    .map(|(at, id)| {
+                        (label(id.distribution.as_str(), id.pattern.as_str()), at..at + 1)
+                    })
+                    .collect()
+            }
             MetricsBy::Distribution => {
-                (self.busy(by).into_iter().map(of_distribution).collect(), r#"distribution="""#)
+                let busy = self.busy(by).into_iter();
+                busy.map(|(places, id)| (label(id, ""), places)).collect()
             }
         };
-        all.push((unrouted.to_string(), count..count + 1));
+        all.push((label("", ""), count..count + 1));
         all
+    }
+
+    /// What was counted, as `/metrics` has it.
+    pub fn told(&self, by: MetricsBy) -> Vec<Told> {
+        let groups = self.groups(by).into_iter();
+        groups
+            .map(|(label, places)| Told { name: label.owned(), totals: self.totals_of(&places) })
+            .collect()
+    }
+
+    /// Those with most requests, so many at most; how many are left out; and all of it together.
+    /// Where there are very many, only those that are told get a name.
+    pub fn most(&self, by: MetricsBy, most: usize) -> (Vec<Told>, usize, Totals) {
+        let groups = self.groups(by);
+        let mut all = Totals::default();
+        let mut order: Vec<(Reverse<u64>, usize)> = Vec::with_capacity(groups.len());
+        for (at, (_, places)) in groups.iter().enumerate() {
+            let totals = self.totals_of(places);
+            all.include(&totals);
+            order.push((Reverse(totals.requests()), at));
+        }
+        order.sort_unstable();
+        let told = order.iter().take(most).map(|(_, at)| {
+            let (label, places) = &groups[*at];
+            Told { name: label.owned(), totals: self.totals_of(places) }
+        });
+        (told.collect(), groups.len().saturating_sub(most), all)
+    }
+
+    /// How many sets of counters that is, over all cores.
+    pub fn sets(&self) -> usize {
+        self.cores.len() * (self.names.len() + 1)
+    }
+
+    /// All of it together.
+    pub fn totals(&self) -> Totals {
+        self.totals_of(&(0..self.names.len() + 1))
+    }
+
+    fn totals_of(&self, places: &Range<usize>) -> Totals {
+        let mut totals = Totals::default();
+        for core in &self.cores {
+            for at in places.clone() {
+                totals.add(core.behaviors.get(at).unwrap_or(&core.unrouted));
+            }
+        }
+        totals
     }
 
     // The places of each distribution's counters, and its id. Where distributions are counted, there
@@ -192,14 +381,12 @@ impl SiteCounts {
 
     /// Writes everything as Prometheus text.
     pub fn write(&self, out: &mut String, by: MetricsBy) {
-        let groups = self.groups(by);
-        let sum = |places: &Range<usize>, pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 {
-            self.sum(places, pick)
-        };
+        let told: Vec<(String, Totals)> =
+            self.told(by).into_iter().map(|one| (one.name.labels(), one.totals)).collect();
         family(out, "foreshore_requests_total", "counter", "Requests answered, by outcome.");
-        for (label, at) in &groups {
+        for (label, totals) in &told {
             for outcome in Outcome::ALL {
-                let n = sum(at, &|counts| counts.outcomes[outcome as usize].get());
+                let n = totals.outcomes[outcome as usize];
                 let _ = writeln!(
                     out,
                     "foreshore_requests_total{{{label},outcome=\"{}\"}} {n}",
@@ -208,13 +395,38 @@ impl SiteCounts {
             }
         }
         family(out, "foreshore_responses_total", "counter", "Responses by class of status.");
-        for (label, at) in &groups {
-            for class in 1..=5usize {
-                let n = sum(at, &|counts| counts.statuses[class - 1].get());
+        for (label, totals) in &told {
+            for (class, n) in (1..).zip(totals.statuses) {
                 let _ =
                     writeln!(out, "foreshore_responses_total{{{label},class=\"{class}xx\"}} {n}");
             }
         }
+        self.write_refusals(out);
+        family(out, "foreshore_body_bytes_total", "counter", "Octets of bodies sent to viewers.");
+        for (label, totals) in &told {
+            let _ = writeln!(out, "foreshore_body_bytes_total{{{label}}} {}", totals.bytes);
+        }
+        family(
+            out,
+            "foreshore_aborted_total",
+            "counter",
+            "Answers that broke off before their end.",
+        );
+        for (label, totals) in &told {
+            let _ = writeln!(out, "foreshore_aborted_total{{{label}}} {}", totals.aborted);
+        }
+        family(
+            out,
+            "foreshore_origin_seconds",
+            "histogram",
+            "Time until an origin's head arrived.",
+        );
+        for (label, totals) in &told {
+            write_latency(out, label, totals);
+        }
+    }
+
+    fn write_refusals(&self, out: &mut String) {
         family(
             out,
             "foreshore_refusals_total",
@@ -225,51 +437,24 @@ impl SiteCounts {
             let n: u64 = self.cores.iter().map(|core| core.refused[rule as usize].get()).sum();
             let _ = writeln!(out, "foreshore_refusals_total{{rule=\"{}\"}} {n}", rule.name());
         }
-        family(out, "foreshore_body_bytes_total", "counter", "Octets of bodies sent to viewers.");
-        for (label, at) in &groups {
-            let _ = writeln!(
-                out,
-                "foreshore_body_bytes_total{{{label}}} {}",
-                sum(at, &|counts| counts.bytes.get())
-            );
-        }
-        family(
-            out,
-            "foreshore_aborted_total",
-            "counter",
-            "Answers that broke off before their end.",
-        );
-        for (label, at) in &groups {
-            let _ = writeln!(
-                out,
-                "foreshore_aborted_total{{{label}}} {}",
-                sum(at, &|counts| counts.aborted.get())
-            );
-        }
-        family(
-            out,
-            "foreshore_origin_seconds",
-            "histogram",
-            "Time until an origin's head arrived.",
-        );
-        for (label, at) in &groups {
-            let mut below = 0;
-            for (bucket, bound) in BUCKETS.iter().enumerate() {
-                below += sum(at, &|counts| counts.latency[bucket].get());
-                let _ = writeln!(
-                    out,
-                    "foreshore_origin_seconds_bucket{{{label},le=\"{}\"}} {below}",
-                    *bound as f64 / 1000.0
-                );
-            }
-            below += sum(at, &|counts| counts.latency[BUCKETS.len()].get());
-            let _ = writeln!(out, "foreshore_origin_seconds_bucket{{{label},le=\"+Inf\"}} {below}");
-            let total = sum(at, &|counts| counts.latency_sum.get());
-            let _ =
-                writeln!(out, "foreshore_origin_seconds_sum{{{label}}} {}", total as f64 / 1000.0);
-            let _ = writeln!(out, "foreshore_origin_seconds_count{{{label}}} {below}");
-        }
     }
+}
+
+fn write_latency(out: &mut String, label: &str, totals: &Totals) {
+    let mut below = 0;
+    for (n, bound) in totals.latency.iter().zip(BUCKETS) {
+        below += n;
+        let _ = writeln!(
+            out,
+            "foreshore_origin_seconds_bucket{{{label},le=\"{}\"}} {below}",
+            bound as f64 / 1000.0
+        );
+    }
+    below += totals.latency[BUCKETS.len()];
+    let _ = writeln!(out, "foreshore_origin_seconds_bucket{{{label},le=\"+Inf\"}} {below}");
+    let sum = totals.latency_sum as f64 / 1000.0;
+    let _ = writeln!(out, "foreshore_origin_seconds_sum{{{label}}} {sum}");
+    let _ = writeln!(out, "foreshore_origin_seconds_count{{{label}}} {below}");
 }
 
 impl SiteCounts {
@@ -279,21 +464,11 @@ impl SiteCounts {
     pub fn write_cloudwatch(&self, out: &mut String, by: MetricsBy) {
         let mut lines: Vec<(&str, &str, String)> = Vec::new();
         for (places, id) in self.busy(by) {
-            let sum = |pick: &dyn Fn(&BehaviorCounts) -> u64| -> u64 { self.sum(&places, pick) };
-            let outcome = |which: Outcome| sum(&|counts| counts.outcomes[which as usize].get());
-            let all: u64 = Outcome::ALL.into_iter().map(outcome).sum();
-            let cacheable = |which: Outcome| {
-                outcome(which)
-                    - sum(&|counts| counts.aside[which as usize].get()).min(outcome(which))
-            };
-            let (hits, misses) = (
-                cacheable(Outcome::Hit) + cacheable(Outcome::RefreshHit),
-                cacheable(Outcome::Miss),
-            );
-            let (client, server) =
-                (sum(&|counts| counts.statuses[3].get()), sum(&|counts| counts.statuses[4].get()));
-            let asked = sum(&|counts| counts.latency.iter().map(Count::get).sum());
-            let waited = sum(&|counts| counts.latency_sum.get());
+            let totals = self.totals_of(&places);
+            let all = totals.requests();
+            let (hits, misses) = totals.cacheable();
+            let (client, server) = (totals.statuses[3], totals.statuses[4]);
+            let (asked, waited) = (totals.asked(), totals.latency_sum);
             let percent = |part: u64, whole: u64| {
                 if whole == 0 {
                     "0".to_string()
@@ -304,11 +479,7 @@ impl SiteCounts {
             let mean = if asked == 0 { 0.0 } else { waited as f64 / asked as f64 };
             lines.extend([
                 ("aws_cloudfront_requests_sum", id, all.to_string()),
-                (
-                    "aws_cloudfront_bytes_downloaded_sum",
-                    id,
-                    sum(&|counts| counts.bytes.get()).to_string(),
-                ),
+                ("aws_cloudfront_bytes_downloaded_sum", id, totals.bytes.to_string()),
                 ("aws_cloudfront_4xx_error_rate_average", id, percent(client, all)),
                 ("aws_cloudfront_5xx_error_rate_average", id, percent(server, all)),
                 ("aws_cloudfront_total_error_rate_average", id, percent(client + server, all)),
@@ -413,6 +584,44 @@ mod tests {
             text.contains("aws_cloudfront_requests_sum{DistributionId=\"A\",Region=\"Global\"} 5")
         );
         assert!(text.contains("foreshore_responses_total{distribution=\"\",class=\"4xx\"} 1"));
+    }
+
+    #[test]
+    fn totals_are_the_sum_of_what_is_told() {
+        let counts = SiteCounts::empty(vec![id("A", "/x/*"), id("A", "*"), id("B", "*")], 2);
+        counts.core(0).behaviors[0].outcomes[Outcome::Hit as usize].add(6);
+        counts.core(1).behaviors[2].outcomes[Outcome::Miss as usize].add(3);
+        counts.core(1).behaviors[2].aside[Outcome::Miss as usize].add(1);
+        counts.core(0).unrouted.outcomes[Outcome::Error as usize].add(1);
+        let totals = counts.totals();
+        for by in [MetricsBy::Behavior, MetricsBy::Distribution] {
+            let told = counts.told(by);
+            assert_eq!(told.iter().map(|one| one.totals.requests()).sum::<u64>(), 10);
+        }
+        let names = |told: &[Told]| -> Vec<String> {
+            told.iter().map(|one| one.name.distribution.clone()).collect()
+        };
+        let (most, left, all) = counts.most(MetricsBy::Behavior, 3);
+        assert_eq!((names(&most), left), (vec!["A".into(), "B".into(), String::new()], 1));
+        assert_eq!((most[0].totals.requests(), &all), (6, &totals));
+        let (most, left, all) = counts.most(MetricsBy::Distribution, 9);
+        assert_eq!((names(&most), left), (vec!["A".into(), "B".into(), String::new()], 0));
+        assert_eq!((most[0].name.behavior.as_ref(), &all), (None, &totals));
+        assert_eq!((totals.requests(), totals.cacheable()), (10, (6, 2)));
+        assert_eq!(totals.since(&totals), Totals::default());
+        assert_eq!(Totals::default().since(&totals), Totals::default());
+    }
+
+    #[test]
+    fn origins_are_told_by_the_bounds_of_the_histogram() {
+        let counts = SiteCounts::empty(vec![id("A", "*")], 1);
+        assert_eq!(counts.totals().origin_within(0.5), None);
+        (0..98).for_each(|_| counts.core(0).count_origin(0, 7));
+        (0..2).for_each(|_| counts.core(0).count_origin(0, 700));
+        let within = |share| counts.totals().origin_within(share);
+        assert_eq!((within(0.5), within(0.98), within(0.99)), (Some(10), Some(10), Some(1000)));
+        counts.core(0).count_origin(0, 99_999);
+        assert_eq!(within(1.0), Some(60_000));
     }
 
     #[test]

@@ -9,19 +9,22 @@ pub mod function_counts;
 pub mod function_tail;
 pub mod json_text;
 pub mod metrics;
+pub mod onlook;
 pub mod queue;
 pub mod realtime_log;
+pub mod sketch;
 pub mod spent;
 pub mod stamp;
 pub mod standard_log;
 
 use std::net::SocketAddr;
 
-use crate::message::connection::{Scheme, Version};
+use crate::message::certificate::ViewerCertificate;
+use crate::message::connection::{ConnectionId, Scheme, Version};
 use crate::message::failure::Failure;
-use crate::message::response::Ran;
+use crate::message::ran::Ran;
+use crate::message::timeline::Timeline;
 use crate::message::verdict::Verdict;
-use crate::semantics::time::Timestamp;
 use crate::trace::context::Place;
 
 /// A query, a URL or a viewer's cookies as the log may have them: a reader of the log must not be
@@ -84,8 +87,12 @@ fn without_userinfo(line: &[u8]) -> std::borrow::Cow<'_, [u8]> {
 
 /// One finished request.
 pub struct Record<'r> {
-    pub at: Timestamp,
+    /// When what happened to it.
+    pub timeline: Timeline,
     pub peer: SocketAddr,
+    pub connection: ConnectionId,
+    /// The certificate that the viewer showed, where its distribution asks for one.
+    pub client: Option<&'r ViewerCertificate>,
     pub method: &'r str,
     pub scheme: Scheme,
     pub version: Version,
@@ -100,9 +107,6 @@ pub struct Record<'r> {
     pub bytes: u64,
     /// Octets of body received.
     pub received: u64,
-    pub micros: u64,
-    /// Of these, until the answer's head was composed.
-    pub head_micros: u64,
     pub verdict: Verdict,
     pub distribution: Option<&'r str>,
     /// The behavior's pattern.
@@ -110,7 +114,6 @@ pub struct Record<'r> {
     pub ordinal: Option<usize>,
     pub referer: Option<&'r [u8]>,
     pub user_agent: Option<&'r [u8]>,
-    pub origin_millis: Option<u64>,
     pub failure: Option<&'r Failure>,
     /// The answer broke off before its end.
     pub cut: Option<Cut>,
@@ -130,14 +133,6 @@ pub enum Cut {
     ByViewer,
     /// The origin, or what else makes bodies: a disk, an encoder.
     ByOrigin,
-}
-
-impl Record<'_> {
-    /// Microseconds until the origin's head came; its clock is a coarser one, and never ahead of
-    /// ours.
-    pub fn origin_micros(&self) -> Option<u64> {
-        self.origin_millis.map(|millis| (millis * 1000).min(self.micros))
-    }
 }
 
 #[cfg(test)]

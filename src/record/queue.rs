@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,11 +16,12 @@ use arc_swap::ArcSwapOption;
 
 use super::access_log::write_json;
 use super::cloudfront_fields::{Answered, Asked, Pop};
+use super::onlook::Onlook;
 use super::spent::Spent;
 use super::stamp::Stamp;
 use super::standard_log::{self, Files, Shelf};
 use super::{Record, realtime_log};
-use crate::distribution::logs::{CloudFrontLogs, LogSettings};
+use crate::distribution::logs::{CloudFrontLogs, LogSettings, RealtimeChoice};
 use crate::distribution::site::Site;
 use crate::semantics::time::Timestamp;
 
@@ -34,6 +35,22 @@ const LOOK: Duration = Duration::from_secs(20);
 /// How often a log that cannot be opened is tried again, and how long lines may still come that
 /// were composed before a reload.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long lines are gathered for those who look on, after one of them looked last.
+const ATTENTION: Duration = Duration::from_secs(15);
+
+/// Lines of the access log are wanted by the log itself.
+const FOR_LOG: u8 = 1;
+/// They are wanted by those who look on.
+const FOR_ONLOOKERS: u8 = 2;
+
+/// What is gathered while somebody looks on, and until when that is.
+struct Watched {
+    until: Instant,
+    onlook: Onlook,
+}
+
+/// `None` while nobody looks on.
+type Watching = Arc<parking_lot::Mutex<Option<Watched>>>;
 
 /// The queue to the writing thread, shared by the cores.
 pub struct LogQueue {
@@ -43,7 +60,9 @@ pub struct LogQueue {
     pub dropped: Arc<AtomicU64>,
     /// Buffers of the access log.
     spent: Arc<Spent>,
-    enabled: AtomicBool,
+    /// Who wants lines of the access log; none for nobody.
+    wanted: AtomicU8,
+    watching: Watching,
     /// Whether anything is wanted beside the access log: asked for each request, so without a look
     /// at what it is.
     has_more: AtomicBool,
@@ -57,8 +76,8 @@ enum Message {
     Lines(Vec<u8>),
     /// Lines of CloudFront's standard log, and under which settings they were composed.
     Standard(Arc<CloudFrontLogs>, Shelf, Vec<u8>),
-    /// Lines of its real-time log.
-    Realtime(Arc<CloudFrontLogs>, Vec<u8>),
+    /// Lines of one of its real-time logs, by its place among them.
+    Realtime(Arc<CloudFrontLogs>, usize, Vec<u8>),
     /// What code at the edge wrote.
     Functions(Vec<u8>),
     /// Write elsewhere from now on; also used to reopen after a rotation. The second is where the
@@ -75,19 +94,21 @@ impl LogQueue {
         let left = Arc::clone(&waiting);
         let dropped = Arc::<AtomicU64>::default();
         let spent = Arc::new(Spent::new(BUFFER));
-        let writer = Writer::new(Arc::clone(&dropped), Arc::clone(&spent));
+        let watching = Watching::default();
+        let writer = Writer::new(Arc::clone(&dropped), Arc::clone(&spent), Arc::clone(&watching));
         std::thread::Builder::new()
             .name("access-log".into())
             .spawn(move || writer.run(&receiver, &left))?;
         let sender = parking_lot::Mutex::new(sender);
-        let (enabled, has_more) = (AtomicBool::new(false), AtomicBool::new(false));
+        let has_more = AtomicBool::new(false);
         let queue = Arc::new(Self {
             sender,
             waiting,
             limit: site.limits.log_queue,
             dropped,
             spent,
-            enabled,
+            wanted: AtomicU8::new(0),
+            watching,
             has_more,
             more: ArcSwapOption::empty(),
             has_functions: AtomicBool::new(false),
@@ -98,7 +119,7 @@ impl LogQueue {
 
     /// Writes where a site says from now on, or opens the same files anew.
     pub fn retarget(&self, site: &Site) {
-        self.enabled.store(site.log != LogSettings::Off, Ordering::Relaxed);
+        self.want(FOR_LOG, site.log != LogSettings::Off);
         let more = &site.more_logs;
         let has_more = *more != CloudFrontLogs::default();
         self.more.store(has_more.then(|| Arc::new(more.clone())));
@@ -109,9 +130,37 @@ impl LogQueue {
         let _ = self.sender.lock().send(targets);
     }
 
-    /// Says whether any log is written.
+    /// Says whether any log is written, or looked at.
     pub fn is_logging(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed) || self.has_more.load(Ordering::Relaxed)
+        self.wanted.load(Ordering::Relaxed) != 0 || self.has_more.load(Ordering::Relaxed)
+    }
+
+    fn want(&self, whom: u8, wants: bool) {
+        if wants {
+            self.wanted.fetch_or(whom, Ordering::Relaxed);
+        } else {
+            self.wanted.fetch_and(!whom, Ordering::Relaxed);
+        }
+    }
+
+    /// Shows what was gathered since somebody looks on, and has it gathered for a while more. The
+    /// first look finds nothing yet.
+    pub fn look_on<T>(&self, now: Timestamp, show: impl FnOnce(&Onlook) -> T) -> T {
+        let mut watching = self.watching.lock();
+        let until = Instant::now() + ATTENTION;
+        let watched = watching.get_or_insert_with(|| Watched { until, onlook: Onlook::since(now) });
+        watched.until = until;
+        self.want(FOR_ONLOOKERS, true);
+        show(&watched.onlook)
+    }
+
+    /// Gathers nothing any more once the last look is long past. Called every now and then.
+    pub fn look_away(&self) {
+        let mut watching = self.watching.lock();
+        if watching.as_ref().is_some_and(|watched| watched.until < Instant::now()) {
+            *watching = None;
+            self.want(FOR_ONLOOKERS, false);
+        }
     }
 
     /// What is wanted beside the access log.
@@ -308,17 +357,18 @@ impl<T> Target<T> {
 struct Writer {
     access: Appended,
     functions: Appended,
-    realtime: Target<(Arc<CloudFrontLogs>, Appended)>,
+    realtime: Target<(Arc<CloudFrontLogs>, Vec<Appended>)>,
     standard: Target<Files>,
     /// Since when the targets are what they are.
     changed: Instant,
     complained: bool,
     dropped: Arc<AtomicU64>,
     spent: Arc<Spent>,
+    watching: Watching,
 }
 
 impl Writer {
-    fn new(dropped: Arc<AtomicU64>, spent: Arc<Spent>) -> Self {
+    fn new(dropped: Arc<AtomicU64>, spent: Arc<Spent>, watching: Watching) -> Self {
         let access = Appended::open("access", LogSettings::Off, &dropped);
         let functions = Appended::open("functions", LogSettings::Off, &dropped);
         Self {
@@ -330,6 +380,7 @@ impl Writer {
             complained: false,
             dropped,
             spent,
+            watching,
         }
     }
 
@@ -349,7 +400,7 @@ impl Writer {
             };
             if let Message::Lines(lines)
             | Message::Standard(_, _, lines)
-            | Message::Realtime(_, lines)
+            | Message::Realtime(_, _, lines)
             | Message::Functions(lines) = &message
             {
                 waiting.fetch_sub(lines.len(), Ordering::Relaxed);
@@ -362,12 +413,16 @@ impl Writer {
     fn take(&mut self, message: Message) {
         match message {
             Message::Lines(lines) => {
+                if let Some(watched) = self.watching.lock().as_mut() {
+                    watched.onlook.take(&lines);
+                }
                 self.access.add(&lines);
                 self.spent.give(lines);
             }
-            Message::Realtime(under, lines) => {
-                match self.realtime.iter_mut().find(|(known, _)| *known == under) {
-                    Some((_, file)) => file.add(&lines),
+            Message::Realtime(under, at, lines) => {
+                let files = self.realtime.iter_mut().find(|(known, _)| *known == under);
+                match files.and_then(|(_, files)| files.get_mut(at)) {
+                    Some(file) => file.add(&lines),
                     None => drop_lines(&self.dropped, &lines),
                 }
             }
@@ -380,7 +435,7 @@ impl Writer {
             Message::Flush(done) => {
                 for log in [&mut self.access, &mut self.functions]
                     .into_iter()
-                    .chain(self.realtime.iter_mut().map(|(_, file)| file))
+                    .chain(self.realtime.iter_mut().flat_map(|(_, files)| files))
                 {
                     let _ = log.out.as_mut().map(|out| out.flush());
                 }
@@ -392,9 +447,8 @@ impl Writer {
     }
 
     fn shelve(&mut self, under: &CloudFrontLogs, shelf: &Shelf, lines: &[u8]) {
-        let folder = under.standard.as_ref().map(|log| &log.folder);
-        let files =
-            self.standard.iter_mut().find(|files| folder.is_some_and(|folder| files.is_of(folder)));
+        let log = under.standard.as_ref();
+        let files = self.standard.iter_mut().find(|files| log.is_some_and(|log| files.is_of(log)));
         match files.map(|files| files.add(shelf, lines)) {
             Some(Ok(())) => self.complained = false,
             Some(Err(error)) => {
@@ -410,22 +464,22 @@ impl Writer {
     fn retarget(&mut self, settings: LogSettings, more: CloudFrontLogs) {
         self.changed = Instant::now();
         self.access = Appended::open("access", settings, &self.dropped);
-        let folder = more.standard.as_ref().map(|log| log.folder.clone());
         let more = Arc::new(more);
-        let file = more.realtime.as_ref().map(|log| LogSettings::File(log.file.clone()));
-        let next =
-            file.map(|file| (Arc::clone(&more), Appended::open("real-time", file, &self.dropped)));
+        let files = more.realtime.iter().map(|log| LogSettings::File(log.file.clone()));
+        let files: Vec<Appended> =
+            files.map(|file| Appended::open("real-time", file, &self.dropped)).collect();
+        let next = (!files.is_empty()).then(|| (Arc::clone(&more), files));
         // The same settings again are a rotation: the first that fits is written to, and that is
         // the one opened anew.
         self.realtime.replace(next);
         // A reload that changes nothing here leaves the files as they are.
-        let is_same = match (&self.standard.now, &folder) {
-            (Some(files), Some(folder)) => files.is_of(folder),
-            (now, folder) => now.is_none() && folder.is_none(),
+        let is_same = match (&self.standard.now, &more.standard) {
+            (Some(files), Some(log)) => files.is_of(log),
+            (now, log) => now.is_none() && log.is_none(),
         };
         if !is_same {
             // The one before the last may be wanted again; then it begins other files there.
-            let next = folder.map(|folder| Files::new(&folder));
+            let next = more.standard.as_ref().map(Files::new);
             self.standard.replace(next).iter_mut().for_each(Files::finish);
         }
     }
@@ -446,8 +500,8 @@ pub struct LogBuffer {
     stamp: Stamp,
     /// Lines of the standard log, by hour and distribution.
     shelves: Vec<(Shelf, Vec<u8>)>,
-    /// Lines of the real-time log.
-    realtime: Vec<u8>,
+    /// Lines of each real-time log.
+    realtime: Vec<Vec<u8>>,
     /// Under which settings those two were composed.
     under: Option<Arc<CloudFrontLogs>>,
 }
@@ -468,10 +522,10 @@ impl LogBuffer {
 
     /// Adds a record's line.
     pub fn add(&mut self, record: &Record<'_>) {
-        if !self.queue.enabled.load(Ordering::Relaxed) {
+        if self.queue.wanted.load(Ordering::Relaxed) == 0 {
             return;
         }
-        self.stamp.turn_to(record.at);
+        self.stamp.turn_to(record.timeline.received);
         write_json(&mut self.lines, record, &self.stamp);
         if self.lines.len() >= BATCH {
             self.flush();
@@ -479,7 +533,7 @@ impl LogBuffer {
     }
 
     /// Adds lines to the logs that are wanted beside, where a request was for one of our
-    /// distributions.
+    /// distributions. `behavior` is what its behavior says of real-time logs.
     pub fn add_more(
         &mut self,
         wanted: &Arc<CloudFrontLogs>,
@@ -487,29 +541,30 @@ impl LogBuffer {
         asked: &Asked<'_>,
         answered: &Answered<'_>,
         place: Pop<'_>,
+        behavior: &RealtimeChoice,
     ) {
         let Some(distribution) = record.distribution else { return };
         if !self.under.as_ref().is_some_and(|under| Arc::ptr_eq(under, wanted)) {
             self.flush();
             self.under = Some(Arc::clone(wanted));
         }
-        if let Some(log) = &wanted.realtime {
-            realtime_log::write_line(
-                &mut self.realtime,
-                &log.fields,
-                record,
-                asked,
-                answered,
-                place,
-            );
+        let mut len = 0;
+        let mut realtime = wanted.realtime.iter().enumerate();
+        if let Some((at, log)) = realtime.find(|(_, log)| log.tells_of(behavior))
+            && asked.is_sampled(log.sampling)
+        {
+            if self.realtime.len() <= at {
+                self.realtime.resize_with(at + 1, Vec::new);
+            }
+            let lines = &mut self.realtime[at];
+            realtime_log::write_line(lines, &log.fields, record, asked, answered, place);
+            len = lines.len();
         }
-        let mut len = self.realtime.len();
         if let Some(log) = &wanted.standard {
-            self.stamp.turn_to(record.at);
-            let hour = standard_log::hour(record.at);
+            self.stamp.turn_to(record.timeline.received);
+            let hour = standard_log::hour(record.timeline.received);
             let lines = standard_log::on_shelf(&mut self.shelves, hour, distribution);
-            let (cookies, stamp) = (log.cookies, &self.stamp);
-            standard_log::write_line(lines, cookies, stamp, record, asked, answered, place);
+            standard_log::write_line(lines, log, &self.stamp, record, asked, answered, place);
             len = len.max(lines.len());
         }
         if len >= BATCH {
@@ -527,9 +582,9 @@ impl LogBuffer {
         for (shelf, lines) in self.shelves.drain(..) {
             self.queue.push(lines, |lines| Message::Standard(Arc::clone(under), shelf, lines));
         }
-        if !self.realtime.is_empty() {
-            self.queue.push(std::mem::take(&mut self.realtime), |lines| {
-                Message::Realtime(Arc::clone(under), lines)
+        for (at, lines) in self.realtime.iter_mut().enumerate().filter(|(_, all)| !all.is_empty()) {
+            self.queue.push(std::mem::take(lines), |lines| {
+                Message::Realtime(Arc::clone(under), at, lines)
             });
         }
     }

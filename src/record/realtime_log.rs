@@ -1,7 +1,9 @@
 //! Pure: CloudFront's real-time log, the fields that were chosen, in CloudFront's order, tabs
 //! between them, no head.
 
-use super::cloudfront_fields::{self, Answered, Asked, Pop, Spelled, field, number, seconds, word};
+use super::cloudfront_fields::{
+    self, Answered, Asked, Pop, Spelled, field, number, optional_seconds, seconds, word,
+};
 use super::{Record, without_signatures};
 use crate::distribution::logs::RealtimeField;
 
@@ -38,33 +40,22 @@ fn write_field(
     let mut text = |value: Option<&[u8]>| field(out, value, Spelled::AsText);
     match one {
         // When the answer was finished.
-        F::Timestamp => seconds(out, record.at.0 * 1000 + record.micros),
+        F::Timestamp => seconds(out, record.timeline.finished_at()),
         F::ClientIp => cloudfront_fields::viewer(out, record),
-        F::TimeToFirstByte => seconds(out, record.head_micros),
+        F::TimeToFirstByte => seconds(out, record.timeline.until_answered()),
         F::Status => cloudfront_fields::status(out, record),
         F::BytesSent => number(out, Some(record.bytes + answered.octets)),
         F::Method => text(Some(record.method.as_bytes())),
         F::Protocol => word(out, record.scheme.as_str()),
         F::Host => cloudfront_fields::domain(out, record, place.is_cloudfront),
-        // Unlike the standard log's, with the query.
-        F::UriStem => {
-            field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
-            if let Some(query) = record.query.filter(|query| !query.is_empty()) {
-                out.pop();
-                out.push(b'?');
-                field(out, Some(&without_signatures(query.as_bytes())), Spelled::AsUrl);
-            }
-        }
+        F::UriStem => uri(out, record),
         F::BytesReceived => number(out, Some(asked.octets + record.received)),
         F::EdgeLocation => text(Some(place.pop.as_bytes())),
         F::RequestId => cloudfront_fields::id(out, asked),
         F::HostHeader => text(Some(record.host.as_bytes())),
-        F::TimeTaken => seconds(out, record.micros),
+        F::TimeTaken => seconds(out, record.timeline.finished),
         F::ProtocolVersion => word(out, cloudfront_fields::protocol(record.version)),
-        F::IpVersion => {
-            let is_v4 = record.peer.ip().to_canonical().is_ipv4();
-            word(out, if is_v4 { "IPv4" } else { "IPv6" });
-        }
+        F::IpVersion => word(out, ip_version(record)),
         F::UserAgent => text(record.user_agent),
         F::Referer => field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl),
         F::Cookie => text(asked.cookie.as_deref().map(without_signatures).as_deref()),
@@ -77,8 +68,12 @@ fn write_field(
         F::ForwardedFor => text(asked.forwarded_for.as_deref()),
         F::SslProtocol => text(asked.tls.map(|(version, _)| version.as_bytes())),
         F::SslCipher => text(asked.tls.map(|(_, cipher)| cipher.as_bytes())),
-        // Field-level encryption is not done here.
-        F::FleEncryptedFields | F::FleStatus => text(None),
+        F::FleEncryptedFields => {
+            number(out, answered.encryption.map(|encryption| u64::from(encryption.fields)));
+        }
+        F::FleStatus => {
+            text(answered.encryption.map(|encryption| encryption.status.word().as_bytes()));
+        }
         F::ContentType => text(answered.content_type),
         F::ContentLen => number(out, answered.content_len),
         F::RangeStart => number(out, answered.range.map(|(first, _)| first)),
@@ -92,35 +87,50 @@ fn write_field(
         F::Headers => text(Some(&viewer.fields)),
         F::HeaderNames => text(Some(&viewer.names)),
         F::HeadersCount => number(out, Some(viewer.count)),
-        F::OriginFirstByte => optional_seconds(out, record.origin_micros()),
-        // What the origin sends is passed on as it comes: its last octet has come when ours has
-        // gone.
-        F::OriginLastByte => optional_seconds(out, record.origin_millis.map(|_| record.micros)),
+        F::OriginFirstByte => optional_seconds(out, record.timeline.until_upstream_head()),
+        F::OriginLastByte => optional_seconds(out, record.timeline.until_upstream_end()),
         F::Asn => text(viewer.asn.as_deref().map(str::as_bytes)),
+        F::Connection => cloudfront_fields::connection(out, record),
+        F::ClientSubject => cloudfront_fields::client(out, record, |client| &client.subject),
+        F::ClientSerial => cloudfront_fields::client(out, record, |client| &client.serial),
     }
 }
 
-fn optional_seconds(out: &mut Vec<u8>, micros: Option<u64>) {
-    match micros {
-        Some(micros) => seconds(out, micros),
-        None => number(out, None),
+// Unlike the standard log's, with the query.
+fn uri(out: &mut Vec<u8>, record: &Record<'_>) {
+    field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
+    if let Some(query) = record.query.filter(|query| !query.is_empty()) {
+        out.pop();
+        out.push(b'?');
+        field(out, Some(&without_signatures(query.as_bytes())), Spelled::AsUrl);
     }
+}
+
+fn ip_version(record: &Record<'_>) -> &'static str {
+    if record.peer.ip().to_canonical().is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::certificate::{Proof, ViewerCertificate};
     use crate::message::request::RequestId;
+    use crate::message::timeline::Timeline;
     use crate::record::cloudfront_fields::Viewer;
     use crate::record::cloudfront_fields::tests::record;
     use proptest::prelude::*;
 
     fn line(fields: &[RealtimeField], agent: &[u8], seen: &[u8]) -> String {
+        let certificate = certificate(Proof::Verified);
         let record = Record {
             user_agent: Some(agent),
-            origin_millis: Some(3),
-            micros: 12_345,
-            head_micros: 5_432,
+            timeline: Timeline {
+                upstream_millis: Some(3),
+                answered: Some(5_432),
+                finished: 12_345,
+                ..record().timeline
+            },
+            client: Some(&certificate),
             ..record()
         };
         let viewer = Viewer {
@@ -150,12 +160,34 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    fn certificate(proof: Proof) -> ViewerCertificate {
+        ViewerCertificate {
+            proof,
+            serial: "0a:ff".into(),
+            issuer: "CN=ca".into(),
+            subject: "CN=a b".into(),
+            sha256: "00".into(),
+            validity: String::new(),
+            der: [].into(),
+            others: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_was_not_verified_is_not_told() {
+        let certificate = certificate(Proof::Unverified);
+        let record = Record { client: Some(&certificate), ..record() };
+        let mut out = Vec::new();
+        cloudfront_fields::client(&mut out, &record, |client| &client.subject);
+        assert_eq!(out, b"-\t");
+    }
+
     #[test]
     fn every_field_has_its_place() {
         let all: Vec<RealtimeField> = RealtimeField::ALL.iter().map(|(field, _)| *field).collect();
         let line = line(&all, b"a b", b"Host:a.test\nAccept:*/*\n");
         let fields: Vec<&str> = line.trim_end().split('\t').collect();
-        assert_eq!((fields.len(), all.len()), (43, 43));
+        assert_eq!((fields.len(), all.len()), (46, 46));
         let of = |name: &str| {
             fields[RealtimeField::ALL.iter().position(|(_, known)| *known == name).unwrap()]
         };
@@ -182,6 +214,9 @@ mod tests {
             ("origin-fbl", "0.003"),
             ("origin-lbl", "0.012"),
             ("asn", "-"),
+            ("connection-id", "0000000000000000"),
+            ("viewer-cert-subject", "CN=a%20b"),
+            ("viewer-cert-serial-number", "0a:ff"),
         ] {
             assert_eq!(of(name), value, "{name}");
         }

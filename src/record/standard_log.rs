@@ -1,5 +1,5 @@
-//! CloudFront's standard log (v1): 33 fields a line, tabs between them, files of one hour and one
-//! distribution, gzip.
+//! CloudFront's standard log: the 33 fields of version 1 a line, or those that were chosen, tabs
+//! between them, files of one hour and one distribution, gzip.
 //!
 //! Lines are composed here from what a record says; the files are the log thread's. Sizes of heads
 //! are those that HTTP/1 would have, whatever was spoken.
@@ -8,74 +8,123 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::cloudfront_fields::{self, Answered, Asked, Pop, Spelled, field, number, seconds, word};
+use super::cloudfront_fields::{
+    self, Answered, Asked, Pop, Spelled, field, number, optional_seconds, seconds, word,
+};
 use super::stamp::Stamp;
 use super::{Record, without_signatures};
-use crate::distribution::logs::Cookies;
+use crate::distribution::logs::{Cookies, StandardField, StandardLog};
 use crate::semantics::time::civil;
 
 /// The two lines that every file begins with.
-pub const HEAD: &str = "#Version: 1.0\n#Fields: date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status \
-    cs(Referer) cs(User-Agent) cs-uri-query cs(Cookie) x-edge-result-type x-edge-request-id x-host-header cs-protocol cs-bytes time-taken \
-    x-forwarded-for ssl-protocol ssl-cipher x-edge-response-result-type cs-protocol-version fle-status fle-encrypted-fields c-port \
-    time-to-first-byte x-edge-detailed-result-type sc-content-type sc-content-len sc-range-start sc-range-end\n";
+pub fn head(fields: &[StandardField]) -> String {
+    let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
+    format!("#Version: 1.0\n#Fields: {}\n", names.join(" "))
+}
 
 /// Writes one line. `stamp` is of the second in which the record lies.
 pub fn write_line(
     out: &mut Vec<u8>,
-    cookies: Cookies,
+    log: &StandardLog,
     stamp: &Stamp,
     record: &Record<'_>,
     asked: &Asked<'_>,
     answered: &Answered<'_>,
     place: Pop<'_>,
 ) {
-    out.extend_from_slice(&stamp.tabbed);
-    word(out, place.pop);
-    number(out, Some(record.bytes + answered.octets));
-    cloudfront_fields::viewer(out, record);
-    word(out, record.method);
-    cloudfront_fields::domain(out, record, place.is_cloudfront);
-    field(out, Some(record.path.as_bytes()), Spelled::AsUrl);
-    cloudfront_fields::status(out, record);
-    field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl);
-    field(out, record.user_agent, Spelled::AsText);
-    field(
-        out,
-        record.query.map(|query| without_signatures(query.as_bytes())).as_deref(),
-        Spelled::AsUrl,
-    );
-    let cookie = asked.cookie.as_deref().filter(|_| cookies == Cookies::Included);
-    field(out, cookie.map(without_signatures).as_deref(), Spelled::AsText);
-    let result = cloudfront_fields::result(record);
-    word(out, result);
-    cloudfront_fields::id(out, asked);
-    field(out, Some(record.host.as_bytes()), Spelled::AsText);
-    word(out, record.scheme.as_str());
-    number(out, Some(asked.octets + record.received));
-    seconds(out, record.micros);
-    field(out, asked.forwarded_for.as_deref(), Spelled::AsText);
-    let (version, cipher) = asked.tls.unwrap_or(("-", "-"));
-    word(out, version);
-    word(out, cipher);
-    word(out, result);
-    word(out, cloudfront_fields::protocol(record.version));
-    out.extend_from_slice(b"-\t-\t");
-    number(out, Some(u64::from(record.peer.port())));
-    seconds(out, record.head_micros);
-    word(out, cloudfront_fields::detailed(record));
-    field(out, answered.content_type, Spelled::AsText);
-    number(out, answered.content_len);
-    number(out, answered.range.map(|(first, _)| first));
-    number(out, answered.range.map(|(_, last)| last));
+    let told = Line { cookies: log.cookies, stamp, record, asked, answered, place };
+    for field in &log.fields {
+        told.write(out, *field);
+    }
     // No tab behind the last one.
     out.pop();
     out.push(b'\n');
+}
+
+/// What a line is made of.
+struct Line<'l> {
+    cookies: Cookies,
+    stamp: &'l Stamp,
+    record: &'l Record<'l>,
+    asked: &'l Asked<'l>,
+    answered: &'l Answered<'l>,
+    place: Pop<'l>,
+}
+
+impl Line<'_> {
+    fn write(&self, out: &mut Vec<u8>, one: StandardField) {
+        use StandardField as F;
+        let Self { cookies, stamp, record, asked, answered, place } = *self;
+        let mut text = |value: Option<&[u8]>| field(out, value, Spelled::AsText);
+        match one {
+            // Both with the tab behind them.
+            F::Date => out.extend_from_slice(&stamp.tabbed[..11]),
+            F::Time => out.extend_from_slice(&stamp.tabbed[11..]),
+            F::EdgeLocation => word(out, place.pop),
+            F::BytesSent => number(out, Some(record.bytes + answered.octets)),
+            F::ClientIp => cloudfront_fields::viewer(out, record),
+            F::Method => word(out, record.method),
+            F::Host => cloudfront_fields::domain(out, record, place.is_cloudfront),
+            F::UriStem => field(out, Some(record.path.as_bytes()), Spelled::AsUrl),
+            F::Status => cloudfront_fields::status(out, record),
+            F::Referer => {
+                field(out, record.referer.map(without_signatures).as_deref(), Spelled::AsUrl);
+            }
+            F::UserAgent => text(record.user_agent),
+            F::UriQuery => {
+                let query = record.query.map(|query| without_signatures(query.as_bytes()));
+                field(out, query.as_deref(), Spelled::AsUrl);
+            }
+            F::Cookie => {
+                let cookie = asked.cookie.as_deref().filter(|_| cookies == Cookies::Included);
+                text(cookie.map(without_signatures).as_deref());
+            }
+            F::ResultType | F::ResponseResultType => word(out, cloudfront_fields::result(record)),
+            F::RequestId => cloudfront_fields::id(out, asked),
+            F::HostHeader => text(Some(record.host.as_bytes())),
+            F::Protocol => word(out, record.scheme.as_str()),
+            F::BytesReceived => number(out, Some(asked.octets + record.received)),
+            F::TimeTaken => seconds(out, record.timeline.finished),
+            F::ForwardedFor => text(asked.forwarded_for.as_deref()),
+            F::SslProtocol => word(out, asked.tls.map_or("-", |(version, _)| version)),
+            F::SslCipher => word(out, asked.tls.map_or("-", |(_, cipher)| cipher)),
+            F::ProtocolVersion => word(out, cloudfront_fields::protocol(record.version)),
+            F::FleStatus => {
+                word(out, answered.encryption.map_or("-", |encryption| encryption.status.word()));
+            }
+            F::FleEncryptedFields => {
+                number(out, answered.encryption.map(|encryption| u64::from(encryption.fields)));
+            }
+            F::ClientPort => number(out, Some(u64::from(record.peer.port()))),
+            F::TimeToFirstByte => seconds(out, record.timeline.until_answered()),
+            F::DetailedResultType => word(out, cloudfront_fields::detailed(record)),
+            F::ContentType => text(answered.content_type),
+            F::ContentLen => number(out, answered.content_len),
+            F::RangeStart => number(out, answered.range.map(|(first, _)| first)),
+            F::RangeEnd => number(out, answered.range.map(|(_, last)| last)),
+            // When the answer was finished.
+            F::Timestamp => number(out, Some(record.timeline.finished_at() / 1_000_000)),
+            F::TimestampMillis => number(out, Some(record.timeline.finished_at() / 1000)),
+            F::Distribution => text(record.distribution.map(str::as_bytes)),
+            F::OriginFirstByte => optional_seconds(out, record.timeline.until_upstream_head()),
+            F::OriginLastByte => optional_seconds(out, record.timeline.until_upstream_end()),
+            F::PathPattern => text(record.behavior.map(str::as_bytes)),
+            F::Country => text(asked.place.as_ref().and_then(|place| as_octets(&place.country))),
+            F::Asn => text(asked.place.as_ref().and_then(|place| as_octets(&place.asn))),
+            F::Connection => cloudfront_fields::connection(out, record),
+            F::ClientSubject => cloudfront_fields::client(out, record, |client| &client.subject),
+            F::ClientSerial => cloudfront_fields::client(out, record, |client| &client.serial),
+        }
+    }
+}
+
+fn as_octets(text: &Option<String>) -> Option<&[u8]> {
+    text.as_deref().map(str::as_bytes)
 }
 
 /// An hour and a distribution: what has a file of its own.
@@ -97,7 +146,7 @@ pub fn on_shelf<'s>(
 
 /// The files, on the log thread.
 pub struct Files {
-    folder: PathBuf,
+    log: StandardLog,
     open: HashMap<Shelf, Part>,
 }
 
@@ -109,8 +158,8 @@ struct Part {
 
 impl Files {
     /// Nothing is opened before there is something to write.
-    pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), open: HashMap::new() }
+    pub fn new(log: &StandardLog) -> Self {
+        Self { log: log.clone(), open: HashMap::new() }
     }
 
     /// Adds lines to an hour's file.
@@ -125,26 +174,26 @@ impl Files {
         part.file.flush()
     }
 
-    /// Whether lines go to this folder.
-    pub fn is_of(&self, folder: &Path) -> bool {
-        self.folder == folder
+    /// Whether lines of these settings go here: into this folder, and of these fields.
+    pub fn is_of(&self, log: &StandardLog) -> bool {
+        self.log.folder == log.folder && self.log.fields == log.fields
     }
 
     // `E1.2026-11-21-16.5f0c01f3a2.gz`: chance makes it a name that no other file has, of this
     // process or of one before.
     fn begin(&self, (hour, distribution): &Shelf) -> io::Result<Part> {
-        std::fs::create_dir_all(&self.folder)?;
+        std::fs::create_dir_all(&self.log.folder)?;
         let (year, month, day) = civil(hour / 24);
         let mut chance = [0; 6];
         aws_lc_rs::rand::fill(&mut chance).map_err(|_| io::Error::other("no randomness"))?;
         let unique = crate::crypto::sigv4::hex(&chance);
-        let path = self.folder.join(format!(
+        let path = self.log.folder.join(format!(
             "{distribution}.{year:04}-{month:02}-{day:02}-{:02}.{unique}.gz.part",
             hour % 24
         ));
         let file = OpenOptions::new().create_new(true).write(true).mode(0o640).open(&path)?;
         let mut file = GzEncoder::new(file, Compression::default());
-        file.write_all(HEAD.as_bytes())?;
+        file.write_all(head(&self.log.fields).as_bytes())?;
         Ok(Part { file, path })
     }
 
@@ -192,6 +241,10 @@ mod tests {
     use proptest::prelude::*;
     use std::borrow::Cow;
 
+    fn log(fields: Vec<StandardField>) -> StandardLog {
+        StandardLog { folder: PathBuf::new(), cookies: Cookies::Included, fields }
+    }
+
     fn line(agent: &[u8], path: &str, cookie: &[u8]) -> String {
         let record = Record { path, user_agent: Some(agent), version: Version::Http2, ..record() };
         let asked = Asked {
@@ -206,12 +259,13 @@ mod tests {
             content_type: Some(b"text/html"),
             content_len: Some(78),
             range: None,
+            encryption: None,
         };
         let mut out = Vec::new();
         write_line(
             &mut out,
-            Cookies::Included,
-            &Stamp::of(record.at),
+            &log(StandardField::usual()),
+            &Stamp::of(record.timeline.received),
             &record,
             &asked,
             &answered,
@@ -224,7 +278,8 @@ mod tests {
     fn a_line_is_what_the_guide_shows() {
         let line = line(b"Mozilla/5.0 (Windows NT 10.0)", "/index.html", b"a=b c");
         let fields: Vec<&str> = line.trim_end().split('\t').collect();
-        let names: Vec<&str> = HEAD.lines().nth(1).unwrap().split(' ').skip(1).collect();
+        let head = head(&StandardField::usual());
+        let names: Vec<&str> = head.lines().nth(1).unwrap().split(' ').skip(1).collect();
         assert_eq!((fields.len(), names.len()), (33, 33));
         let of = |name: &str| fields[names.iter().position(|known| *known == name).unwrap()];
         for (name, value) in [
@@ -250,6 +305,21 @@ mod tests {
             assert_eq!(of(name), value, "{name}");
         }
         assert_eq!(of("x-edge-request-id").len(), 56);
+    }
+
+    #[test]
+    fn fields_stand_as_they_were_named() {
+        use StandardField as F;
+        let fields = vec![F::Connection, F::Status, F::TimestampMillis, F::Timestamp, F::Time];
+        let head = head(&fields);
+        assert!(head.ends_with("#Fields: connection-id sc-status timestamp(ms) timestamp time\n"));
+        let (record, mut out) = (record(), Vec::new());
+        let place = Pop { pop: "LAX1", is_cloudfront: true };
+        let (asked, answered) = (Asked::default(), Answered::default());
+        let stamp = Stamp::of(record.timeline.received);
+        write_line(&mut out, &log(fields), &stamp, &record, &asked, &answered, place);
+        let want = "0000000000000000\t200\t1575493351001\t1575493351\t21:02:31\n";
+        assert_eq!(String::from_utf8(out).unwrap(), want);
     }
 
     // CloudFront's guide: whatever says 4xx or 5xx is an error, from the cache too.

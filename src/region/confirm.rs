@@ -325,6 +325,8 @@ mod tests {
         BeginsSoftly,
         /// One parent's seal is enough for that parent to be believed.
         EachSealAlone,
+        /// A process that sealed its log and goes on leaves the seal where it is.
+        KeepsTheSeal,
     }
 
     /// Two edges (the second a copy of the first, once it is there), two parents, one object that
@@ -351,6 +353,10 @@ mod tests {
         Tend(usize),
         Start(usize),
         Stop(usize),
+        /// An upgrade fails before the new process has spoken to a parent.
+        Falter(usize),
+        /// The same once it has, and was given a purge.
+        Relapse(usize),
         Kill(usize),
         PowerCut(usize),
         Copy,
@@ -364,12 +370,14 @@ mod tests {
         Fill,
     }
 
-    const OPS: [Op; 17] = [
+    const OPS: [Op; 19] = [
         Op::Purge(0),
         Op::Write(0),
         Op::Tend(0),
         Op::Start(0),
         Op::Stop(0),
+        Op::Falter(0),
+        Op::Relapse(0),
         Op::Kill(0),
         Op::PowerCut(0),
         Op::Copy,
@@ -506,6 +514,27 @@ mod tests {
         }
 
         fn stop(&mut self, at: usize) {
+            self.seal(at);
+            self.edges[at].process = None;
+        }
+
+        // The old process goes on; the log that it reads has what the new one wrote.
+        fn falter(&mut self, at: usize, has_spoken: bool) {
+            self.seal(at);
+            let Some(old) = self.edges[at].process.clone() else { return };
+            if has_spoken {
+                self.edges[at].process = None;
+                self.start(at);
+                self.change(at, true);
+                self.tend_all(at);
+                self.edges[at].process = Some(old);
+            }
+            if self.rules != Rules::KeepsTheSeal {
+                self.edges[at].folder.sealed = None;
+            }
+        }
+
+        fn seal(&mut self, at: usize) {
             let Some(process) = self.edges[at].process.clone() else { return };
             self.tend_all(at);
             let tail = self.edges[at].folder.chain.tail();
@@ -515,7 +544,6 @@ mod tests {
             let folder = &mut self.edges[at].folder;
             folder.synced = folder.chain.clone();
             folder.sealed = Some(process.incarnation);
-            self.edges[at].process = None;
         }
 
         // What is not synced may be lost with the power.
@@ -540,6 +568,8 @@ mod tests {
                 Op::Tend(at) => self.tend_all(at),
                 Op::Start(at) => self.start(at),
                 Op::Stop(at) => self.stop(at),
+                Op::Falter(at) => self.falter(at, false),
+                Op::Relapse(at) => self.falter(at, true),
                 Op::Kill(at) => self.edges[at].process = None,
                 Op::PowerCut(at) => {
                     self.edges[at].process = None;
@@ -656,7 +686,7 @@ mod tests {
     // found something.
     #[test]
     fn each_rule_is_missed_where_it_is_left_out() {
-        use Op::{Copy, Lose, Purge, Restore, Start, Stop, Tend, Toggle};
+        use Op::{Copy, Falter, Lose, PowerCut, Purge, Restore, Start, Stop, Tend, Toggle, Write};
         let lost = [Toggle(0), Toggle(1), Purge(0), Lose, Start(0), Toggle(0), Toggle(1), Tend(0)];
         let half = [
             Stop(0),
@@ -670,7 +700,21 @@ mod tests {
             Restore,
             Start(0),
         ];
-        for (rules, ops) in [(Rules::BeginsSoftly, &lost[..]), (Rules::EachSealAlone, &half[..])] {
+        let left = [
+            Falter(0),
+            Toggle(0),
+            Toggle(1),
+            Write(0),
+            PowerCut(0),
+            Toggle(0),
+            Toggle(1),
+            Start(0),
+        ];
+        for (rules, ops) in [
+            (Rules::BeginsSoftly, &lost[..]),
+            (Rules::EachSealAlone, &half[..]),
+            (Rules::KeepsTheSeal, &left[..]),
+        ] {
             let went_wrong = |rules| {
                 let mut world = World::warm(rules);
                 ops.iter().any(|op| {
@@ -740,6 +784,22 @@ mod tests {
             held(&run(&[Stop(0), Toggle(1), Start(0), Fill, Toggle(1), Tend(0)])),
             [true, false]
         );
+    }
+
+    // What parents hold outlives an upgrade that fails, and so does the way to the next one; those
+    // that heard the new process believe the old one again once that has been silent for a while.
+    #[test]
+    fn an_upgrade_that_fails_leaves_the_log_to_the_old_process() {
+        use Op::{Falter, Purge, Relapse, Start, Stop, Tend};
+        let held = |world: &World| world.parents.each_ref().map(|parent| parent.stored.is_some());
+        assert_eq!(held(&run(&[Falter(0), Falter(0)])), [true, true]);
+        assert_eq!(held(&run(&[Falter(0), Stop(0), Start(0)])), [true, true]);
+        let mut world = run(&[Relapse(0), Purge(0), Tend(0)]);
+        assert!(world.edges[0].process.as_ref().unwrap().is_contested);
+        (0..12).for_each(|_| world.step(Tend(0)));
+        assert!(!world.edges[0].process.as_ref().unwrap().is_contested);
+        let tail = world.edges[0].folder.chain.tail();
+        assert_eq!(standings(&world, 0), [Standing::At(tail); 2]);
     }
 
     // Both are told while both are alive, and believe no parent; alone again, one is as before.

@@ -102,6 +102,8 @@ pub struct Forwarder {
     atoned: Mutex<Vec<Mark>>,
     /// One parent that is far behind has the log read for it at a time.
     folding: tokio::sync::Mutex<()>,
+    /// Another process may speak for this log: nothing is said any more.
+    is_silent: AtomicBool,
 }
 
 struct Receiver {
@@ -129,6 +131,7 @@ impl Forwarder {
             resolver: Resolver::default(),
             atoned: Mutex::default(),
             folding: tokio::sync::Mutex::default(),
+            is_silent: AtomicBool::new(false),
         })
     }
 
@@ -195,7 +198,7 @@ impl Forwarder {
     }
 
     /// The last words: this log ends here, and no more is given out. Nothing may be accepted any
-    /// more.
+    /// more, and nothing is said before `speak_again`.
     pub async fn seal(self: &Arc<Self>) {
         let receivers = self.receivers();
         let all = async {
@@ -205,22 +208,29 @@ impl Forwarder {
                 told.spawn(async move { this.bring_up(&receiver).await });
             }
             while told.join_next().await.is_some() {}
+            self.is_silent.store(true, Ordering::Release);
             let said = self.context.say(Step::Seal, self.context.log.tail());
             self.ask_all(&receivers, &said).await
         };
         let _ = tokio::time::timeout(FIRST_WORDS, all).await;
+        self.is_silent.store(true, Ordering::Release);
+    }
+
+    /// This process goes on with the log, which had ended.
+    pub fn speak_again(&self) {
+        self.is_silent.store(false, Ordering::Release);
     }
 
     // Says the same to all of them at once; how many answered that they stand where it says.
     async fn ask_all(self: &Arc<Self>, receivers: &[Arc<Receiver>], said: &Forwarded) -> usize {
         let Ok(body) = serde_json::to_vec(said) else { return 0 };
-        let (body, at) = (Bytes::from(body), said.at);
+        let (body, at, step) = (Bytes::from(body), said.at, said.step);
         let mut asked = JoinSet::new();
         for receiver in receivers {
             let (this, receiver, body) = (Arc::clone(self), Arc::clone(receiver), body.clone());
             asked.spawn(async move {
                 let answer =
-                    tokio::time::timeout(FIRST_WORDS, this.exchange(&receiver, body)).await;
+                    tokio::time::timeout(FIRST_WORDS, this.exchange(&receiver, step, body)).await;
                 matches!(answer, Ok(Ok(Answer { mark: Some(mark), .. })) if mark == at)
             });
         }
@@ -234,6 +244,10 @@ impl Forwarder {
     /// Has every parent told, and says how far an invalidation has come once all were, or after a
     /// while.
     pub async fn forward(&self, number: u64) -> Status {
+        // Whoever speaks for the log tells them.
+        if self.is_silent.load(Ordering::Acquire) {
+            return self.context.standings.status(number);
+        }
         self.receivers().iter().for_each(|receiver| receiver.kick.notify_one());
         self.context.standings.settle(number, PATIENCE).await
     }
@@ -269,6 +283,9 @@ impl Forwarder {
 
     // Tells one parent everything it has yet to hear. What fails is tried again at the next turn.
     async fn bring_up(&self, receiver: &Receiver) {
+        if self.is_silent.load(Ordering::Acquire) {
+            return;
+        }
         let goal = self.context.log.tail().number;
         let done = self.bring_up_to(receiver, goal).await;
         match done {
@@ -354,7 +371,7 @@ impl Forwarder {
     async fn tell(&self, receiver: &Receiver, said: Forwarded) -> Result<Standing, String> {
         let (standings, name) = (&self.context.standings, &receiver.name);
         let body = serde_json::to_vec(&said).map_err(|error| error.to_string())?;
-        let answer = self.exchange(receiver, Bytes::from(body)).await?;
+        let answer = self.exchange(receiver, said.step, Bytes::from(body)).await?;
         if said.incarnation != standings.incarnation() {
             return Err("another incarnation speaks for this log by now".into());
         }
@@ -447,7 +464,12 @@ impl Forwarder {
     }
 
     // One request over the kept connection, which is made anew if it went away meanwhile.
-    async fn exchange(&self, receiver: &Receiver, body: Bytes) -> Result<Answer, String> {
+    async fn exchange(
+        &self,
+        receiver: &Receiver,
+        step: Step,
+        body: Bytes,
+    ) -> Result<Answer, String> {
         let site = (self.context.site)();
         let Some(Configured::Parents(configured)) = &site.region else {
             return Err("no longer configured".into());
@@ -464,8 +486,12 @@ impl Forwarder {
             token: &configured.token,
             tls: &configured.tls,
         };
-        let call = Post { path: "/v1/edge/invalidations", body, limit: ANSWER_MAX };
+        let call = Post { path: "/v1/edge/invalidations", body, limit: ANSWER_MAX, lease: None };
         let mut line = receiver.line.lock().await;
+        // Behind the last words, which went over the same line, nothing may come.
+        if step != Step::Seal && self.is_silent.load(Ordering::Acquire) {
+            return Err("another process speaks for this log by now".into());
+        }
         // Taken out: an exchange that is dropped in the middle leaves no connection with half an
         // answer.
         let asked = post(line.take(), callee, &self.resolver, PATIENCE, call);

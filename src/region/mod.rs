@@ -30,7 +30,7 @@ use crate::cache::invalidations::{Invalidations, tag_hashes};
 use crate::clock::Clock;
 use crate::deliver::{CACHE_STATUS, PROXY_STATUS};
 use crate::distribution::origin::{
-    HostRule, HttpOrigin, HttpVersion, Origin, OriginKind, Reach, Timeouts,
+    Family, HostRule, HttpOrigin, HttpVersion, Origin, OriginKind, Reach, Timeouts,
 };
 use crate::distribution::region::{Parents, Region as Configured, Weight};
 use crate::distribution::site::Site;
@@ -139,6 +139,10 @@ impl Region {
         asking: &FetchKind,
         plan: &Itinerary<'_>,
     ) -> Option<Reply> {
+        // What a parent may have yet to hear is not known here any more.
+        if around.invalidations.is_frozen() {
+            return None;
+        }
         let budget = self.configured.timeout;
         let until = Instant::now() + budget;
         let worth_asking = |at: usize| {
@@ -207,7 +211,8 @@ impl Region {
         }
         let is_late = parent.health.is_late(shown);
         self.note(parent, now, if is_late { Outcome::Late } else { Outcome::Good });
-        reply.from = ReplyFrom::Parent(parent.name.clone(), TierFacts::take(&mut reply.fields));
+        let facts = TierFacts::take(&mut reply.fields);
+        reply.from = ReplyFrom::Parent(Box::new((parent.name.clone(), facts)));
         watch::watch(&mut reply, parent, around, shown, self.configured.ejection.window);
         Some(reply)
     }
@@ -313,6 +318,7 @@ fn as_origin(
         tls: Some(tls),
         host_rule: HostRule::Viewer,
         version: HttpVersion::Http1,
+        family: Family::Both,
         reach: Reach::Anywhere,
     };
     Origin {
@@ -326,6 +332,7 @@ fn as_origin(
         timeouts: Timeouts {
             connect: configured.timeout,
             response: silence,
+            complete: None,
             idle: Duration::from_secs(30),
         },
         attempts: 1,
@@ -333,6 +340,7 @@ fn as_origin(
         access: None,
         shield: None,
         bucket: None,
+        clear: None,
     }
 }
 

@@ -259,7 +259,7 @@ mod tests {
                 body,
                 asked_at: at,
                 arrived_at: at,
-                from: ReplyFrom::Parent("p".into(), None),
+                from: ReplyFrom::Parent(Box::new(("p".into(), None))),
             }
         };
         let whole = || Body::Bytes(Bytes::from_static(b"x"));

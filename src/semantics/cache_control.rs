@@ -133,6 +133,10 @@ impl CacheControl {
             }
             joined.extend_from_slice(line);
         }
+        // Most responses have no such field.
+        if joined.is_empty() {
+            return None;
+        }
         let dictionary = structured::parse_dictionary(&joined)?;
         if dictionary.is_empty() {
             return None;

@@ -76,6 +76,11 @@ pub fn accepts<'v>(lines: impl Iterator<Item = &'v [u8]>, codings: &[u8]) -> boo
     members(codings).all(|coding| coding.eq_ignore_ascii_case(b"identity") || says(coding))
 }
 
+/// Says whether a head has a strong tag.
+pub fn has_strong_tag(fields: &FieldSection) -> bool {
+    fields.get(&ETAG).is_some_and(|tag| tag.as_bytes().starts_with(b"\""))
+}
+
 /// A strong tag becomes weak; what is no tag goes (CloudFront's rule).
 pub fn weaken_tag(fields: &mut FieldSection) {
     let Some(tag) = fields.get(&ETAG).map(|tag| tag.as_bytes().to_vec()) else { return };

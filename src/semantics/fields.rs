@@ -6,24 +6,21 @@
 //! an HPACK block line by line, and into the store as it is. The memory of a section that is
 //! dropped serves the thread's next one.
 
-use std::cell::RefCell;
 use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::base::{address, digits};
+use crate::base::free_list::{self, FreeList};
+use crate::base::{address, digits, fold, octets};
 
 /// Memory for so many sections is kept by each thread.
 const SPARE: usize = 256;
 /// Larger pieces are given back to the allocator.
 const SPARE_OCTETS: usize = 16 << 10;
 
-// Boxed as they are used: a section is a pointer, so that moving messages moves little.
-#[allow(clippy::vec_box, reason = "what is taken out is the box itself")]
-type Spares = Vec<Box<Inner>>;
-
 thread_local! {
-    static SPARES: RefCell<Spares> = const { RefCell::new(Vec::new()) };
+    // Boxed as they are used: a section is a pointer, so that moving messages moves little.
+    static SPARES: FreeList<Box<Inner>> = const { FreeList::new(SPARE) };
 }
 
 /// The name of a field, in whatever case it is written: a token, so all of it is ASCII.
@@ -90,31 +87,31 @@ impl<'a> From<&'a HeaderName> for Name<'a> {
 
 impl PartialEq for Name<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(other.0)
+        fold::eq(self.0, other.0)
     }
 }
 
 impl PartialEq<HeaderName> for Name<'_> {
     fn eq(&self, other: &HeaderName) -> bool {
-        self.0.eq_ignore_ascii_case(other.as_str().as_bytes())
+        fold::eq(self.0, other.as_str().as_bytes())
     }
 }
 
 impl PartialEq<&HeaderName> for Name<'_> {
     fn eq(&self, other: &&HeaderName) -> bool {
-        self.0.eq_ignore_ascii_case(other.as_str().as_bytes())
+        fold::eq(self.0, other.as_str().as_bytes())
     }
 }
 
 impl PartialEq<str> for Name<'_> {
     fn eq(&self, other: &str) -> bool {
-        self.0.eq_ignore_ascii_case(other.as_bytes())
+        fold::eq(self.0, other.as_bytes())
     }
 }
 
 impl PartialEq<&str> for Name<'_> {
     fn eq(&self, other: &&str) -> bool {
-        self.0.eq_ignore_ascii_case(other.as_bytes())
+        fold::eq(self.0, other.as_bytes())
     }
 }
 
@@ -297,12 +294,15 @@ struct Inner {
     lines: Vec<Line>,
     /// Lines have been taken out: not all octets count any more.
     has_gaps: bool,
+    /// The marks of all names that were ever added: most names that are looked for are in no
+    /// message, and this tells without looking at a line.
+    marks: u64,
 }
 
 /// The fields of a message. An empty section has no memory.
 pub struct FieldSection(Option<Box<Inner>>);
 
-const NONE: &Inner = &Inner { octets: Vec::new(), lines: Vec::new(), has_gaps: false };
+const NONE: &Inner = &Inner { octets: Vec::new(), lines: Vec::new(), has_gaps: false, marks: 0 };
 
 impl FieldSection {
     /// An empty section.
@@ -317,9 +317,9 @@ impl FieldSection {
     // Memory of a section that was dropped, if this one has none yet.
     fn inner_mut(&mut self) -> &mut Inner {
         self.0.get_or_insert_with(|| {
-            SPARES.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+            free_list::take(&SPARES).unwrap_or_else(|| {
                 let (octets, lines) = (Vec::with_capacity(512), Vec::with_capacity(16));
-                Box::new(Inner { octets, lines, has_gaps: false })
+                Box::new(Inner { octets, lines, has_gaps: false, marks: 0 })
             })
         })
     }
@@ -336,7 +336,14 @@ impl FieldSection {
     /// Takes lines as [`Self::write_lines`] writes them, all of them good.
     pub fn from_lines(lines: &[u8]) -> Self {
         let mut fields = Self::new();
-        let inner = fields.inner_mut();
+        fields.push_lines(lines);
+        fields
+    }
+
+    /// Adds lines as [`Self::write_lines`] writes them, all of them good, by one copy.
+    pub fn push_lines(&mut self, lines: &[u8]) {
+        let inner = self.inner_mut();
+        let behind = inner.octets.len();
         inner.octets.extend_from_slice(lines);
         let mut at = 0;
         while let Some(end) = memchr::memchr(b'\n', &lines[at..]).map(|end| at + end) {
@@ -344,16 +351,16 @@ impl FieldSection {
                 && end >= at + name + 3
             {
                 let line = Line {
-                    start: at as u32,
+                    start: (behind + at) as u32,
                     name: name as u32,
-                    end: end as u32 - 1,
+                    end: (behind + end) as u32 - 1,
                     is_secret: false,
                 };
+                inner.marks |= mark(line.name(&inner.octets).0);
                 inner.lines.push(line);
             }
             at = end + 1;
         }
-        fields
     }
 
     /// How many lines there are.
@@ -376,49 +383,68 @@ impl FieldSection {
         write_name(&mut inner.octets, name);
         inner.octets.extend_from_slice(b": ");
         inner.octets.extend_from_slice(value);
-        inner.close(start, name.len(), false);
+        inner.close(start, name, false);
+    }
+
+    /// Adds a line that a parser has found good in a head of HTTP/1, by one copy where it stands
+    /// there as it would be written here.
+    pub fn push_from(&mut self, head: &[u8], name: &str, value: &[u8]) {
+        let Some(line) = as_written(head, name, value) else { return self.push(name, value) };
+        let inner = self.inner_mut();
+        let (start, name) = (inner.octets.len(), name.len());
+        inner.octets.extend_from_slice(line);
+        let (start, name, end) = (start as u32, name as u32, (inner.octets.len() - 2) as u32);
+        inner.marks |= mark(&line[..name as usize]);
+        inner.lines.push(Line { start, name, end, is_secret: false });
     }
 
     /// Adds a line behind those of the same name. A name or a value that is none, with a line end
     /// in it for one, adds nothing; false says so.
     pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: impl WriteValue) -> bool {
         let name = name.into().0;
+        if !is_name(name) {
+            return false;
+        }
         let inner = self.inner_mut();
         let start = inner.octets.len();
         write_name(&mut inner.octets, name);
-        inner.octets.extend_from_slice(b": ");
-        let from = inner.octets.len();
-        value.write_value(&mut inner.octets);
-        // Without a branch for each octet.
-        let is_value = inner.octets[from..].iter().fold(true, |good, b| good & may_stand(*b));
-        let is_good = is_value && is_name(name);
-        if is_good {
-            inner.close(start, name.len(), value.is_secret());
-        } else {
-            inner.octets.truncate(start);
-        }
-        is_good
+        inner.fill(start, name, value)
+    }
+
+    /// The same under a name that we know: one that is spelled as it goes out, of which nothing has
+    /// to be found out.
+    pub fn put(&mut self, name: &'static str, value: impl WriteValue) -> bool {
+        debug_assert!(is_name(name.as_bytes()) && name.as_bytes()[0].is_ascii_uppercase());
+        let inner = self.inner_mut();
+        let start = inner.octets.len();
+        inner.octets.extend_from_slice(name.as_bytes());
+        inner.fill(start, name.as_bytes(), value)
     }
 
     /// Puts a line in the place of all of its name.
     pub fn insert<'n>(&mut self, name: impl Into<Name<'n>>, value: impl WriteValue) -> bool {
         let name = name.into();
-        if self.contains(name) {
-            self.remove(name);
-        }
+        self.remove(name);
         self.append(name, value)
     }
 
     /// Takes out all lines of a name; false if there was none.
     pub fn remove<'n>(&mut self, name: impl Into<Name<'n>>) -> bool {
         let name = name.into();
-        self.retain(|known, _| known != name)
+        // Looked for first: to go through all lines with each kept in its place takes longer.
+        self.contains(name) && self.retain(|known, _| known != name)
+    }
+
+    /// False only where no line has any of these names.
+    #[inline]
+    pub fn may_have(&self, names: Marks) -> bool {
+        self.inner().marks & names.0 != 0
     }
 
     /// Keeps the lines of which `stays` is true. True if any went.
     pub fn retain(&mut self, mut stays: impl FnMut(Name<'_>, Value<'_>) -> bool) -> bool {
         let Some(inner) = &mut self.0 else { return false };
-        let Inner { octets, lines, has_gaps } = &mut **inner;
+        let Inner { octets, lines, has_gaps, .. } = &mut **inner;
         let before = lines.len();
         lines.retain(|line| stays(line.name(octets), line.value(octets)));
         let has_lost = lines.len() < before;
@@ -447,13 +473,17 @@ impl FieldSection {
     /// The first line of a name.
     pub fn get<'n>(&self, name: impl Into<Name<'n>>) -> Option<Value<'_>> {
         let (inner, name) = (self.inner(), name.into());
+        if !inner.may_have(name) {
+            return None;
+        }
         inner.lines.iter().find(|line| line.is(name, &inner.octets)).map(|l| l.value(&inner.octets))
     }
 
     /// All lines of a name, in order.
     pub fn get_all<'f, 'n>(&'f self, name: impl Into<Name<'n>>) -> Named<'f, 'n> {
-        let inner = self.inner();
-        Named { octets: &inner.octets, lines: inner.lines.iter(), name: name.into() }
+        let (inner, name) = (self.inner(), name.into());
+        let lines = if inner.may_have(name) { inner.lines.iter() } else { [].iter() };
+        Named { octets: &inner.octets, lines, name }
     }
 
     /// Says whether there is a line of a name.
@@ -471,6 +501,15 @@ impl FieldSection {
     pub fn iter(&self) -> Iter<'_> {
         let inner = self.inner();
         Iter { octets: &inner.octets, lines: inner.lines.iter() }
+    }
+
+    /// The same with each line as it stands here: as HTTP/1 has it, with its end.
+    pub fn lines(&self) -> impl Iterator<Item = (Name<'_>, Value<'_>, &[u8])> {
+        let Inner { octets, lines, .. } = self.inner();
+        lines.iter().map(move |line| {
+            let text = &octets[line.start as usize..line.end as usize + 2];
+            (line.name(octets), line.value(octets), text)
+        })
     }
 
     /// Adds all lines of another section.
@@ -498,18 +537,42 @@ impl FieldSection {
 }
 
 impl Inner {
-    // Ends the line that begins at `start`.
-    fn close(&mut self, start: usize, name: usize, is_secret: bool) {
+    // Writes what follows the name of the line that begins at `start`; takes the line out again
+    // where that may stand in none.
+    fn fill(&mut self, start: usize, name: &[u8], value: impl WriteValue) -> bool {
+        self.octets.extend_from_slice(b": ");
+        let from = self.octets.len();
+        value.write_value(&mut self.octets);
+        // Without a branch for each octet.
+        let is_good = self.octets[from..].iter().fold(true, |good, b| good & may_stand(*b));
+        if is_good {
+            self.close(start, name, value.is_secret());
+        } else {
+            self.octets.truncate(start);
+        }
+        is_good
+    }
+
+    // Ends the line that begins at `start` with this name, in whatever case.
+    fn close(&mut self, start: usize, name: &[u8], is_secret: bool) {
         let end = self.octets.len();
         self.octets.extend_from_slice(b"\r\n");
-        let (start, name, end) = (start as u32, name as u32, end as u32);
+        self.marks |= mark(name);
+        let (start, name, end) = (start as u32, name.len() as u32, end as u32);
         self.lines.push(Line { start, name, end, is_secret });
+    }
+
+    // False only where no line has the name.
+    #[inline]
+    fn may_have(&self, name: Name<'_>) -> bool {
+        self.marks & mark(name.0) != 0
     }
 
     fn clear(&mut self) {
         self.octets.clear();
         self.lines.clear();
         self.has_gaps = false;
+        self.marks = 0;
     }
 }
 
@@ -525,7 +588,7 @@ impl Line {
 
     fn is(&self, name: Name<'_>, octets: &[u8]) -> bool {
         self.name as usize == name.0.len()
-            && octets[self.start as usize..][..name.0.len()].eq_ignore_ascii_case(name.0)
+            && fold::eq(&octets[self.start as usize..][..name.0.len()], name.0)
     }
 }
 
@@ -536,14 +599,7 @@ impl Drop for FieldSection {
             return;
         }
         inner.clear();
-        // A thread that ends has no spares any more.
-        let _ = SPARES.try_with(|spares| {
-            if let Ok(mut spares) = spares.try_borrow_mut()
-                && spares.len() < SPARE
-            {
-                spares.push(inner);
-            }
-        });
+        free_list::keep(&SPARES, inner);
     }
 }
 
@@ -561,6 +617,7 @@ impl Clone for FieldSection {
             own.octets.extend_from_slice(&inner.octets);
             own.lines.extend_from_slice(&inner.lines);
             own.has_gaps = inner.has_gaps;
+            own.marks = inner.marks;
         }
         copy
     }
@@ -634,20 +691,52 @@ impl<'f> IntoIterator for &'f FieldSection {
     }
 }
 
+// One bit of 64 for a name in any case, by its length, where it begins and how it ends. The factors
+// are those with which the usual names of answers share fewest bits with names that are looked for.
+#[inline]
+const fn mark(name: &[u8]) -> u64 {
+    let (first, last) = match name {
+        [] => (0, 0),
+        [only] => (*only, *only),
+        [first, .., last] => (*first, *last),
+    };
+    let (first, last) = ((first & 0x1f) as usize, (last & 0x1f) as usize);
+    1 << ((name.len() * 17 + first * 7 + last * 23) & 63)
+}
+
+/// The marks of a few names, in whatever case: they tell at once that none of these is there.
+#[derive(Clone, Copy)]
+pub struct Marks(u64);
+
+impl Marks {
+    /// Those of these names.
+    pub const fn of(names: &[&str]) -> Self {
+        let (mut all, mut at) = (0, 0);
+        while at < names.len() {
+            all |= mark(names[at].as_bytes());
+            at += 1;
+        }
+        Self(all)
+    }
+
+    /// Those of the names of both.
+    pub const fn and(self, more: Self) -> Self {
+        Self(self.0 | more.0)
+    }
+
+    /// False only where a name is none of them.
+    #[inline]
+    pub const fn may_name(self, name: Name<'_>) -> bool {
+        self.0 & mark(name.0) != 0
+    }
+}
+
 // RFC 9110 §5.6.2.
 fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().fold(true, |good, octet| good & TOKEN[*octet as usize])
 }
 
-static TOKEN: [bool; 256] = {
-    let mut token = [false; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        token[octet] = (octet as u8).is_ascii_alphanumeric() || is_mark(octet as u8);
-        octet += 1;
-    }
-    token
-};
+static TOKEN: [bool; 256] = octets::table!(|octet| octet.is_ascii_alphanumeric() || is_mark(octet));
 
 const fn is_mark(octet: u8) -> bool {
     matches!(
@@ -661,8 +750,31 @@ const fn may_stand(octet: u8) -> bool {
     (octet >= 0x20 && octet != 0x7f) || octet == b'\t'
 }
 
-/// Writes a field name the way HTTP/1 messages usually show it.
+// The line of a head in which name and value stand, if it is what `push` would make of the two.
+fn as_written<'h>(head: &'h [u8], name: &str, value: &[u8]) -> Option<&'h [u8]> {
+    let start = (name.as_ptr() as usize).checked_sub(head.as_ptr() as usize)?;
+    let behind_name = name.len() + 2;
+    let line = head.get(start..start.checked_add(behind_name + value.len() + 2)?)?;
+    let is_written = name.as_bytes().first().is_some_and(u8::is_ascii_uppercase)
+        && value.as_ptr() as usize == name.as_ptr() as usize + behind_name
+        && line[name.len()..].starts_with(b": ")
+        && line.ends_with(b"\r\n");
+    is_written.then_some(line)
+}
+
+/// Writes a field name the way HTTP/1 messages usually show it. One that begins with a capital goes
+/// out as it was written.
+#[inline]
 pub fn write_name(out: &mut Vec<u8>, name: &[u8]) {
+    if name.first().is_some_and(u8::is_ascii_uppercase) {
+        out.extend_from_slice(name);
+    } else {
+        write_capitals(out, name);
+    }
+}
+
+#[inline(never)]
+fn write_capitals(out: &mut Vec<u8>, name: &[u8]) {
     const UNUSUAL: [&str; 4] = ["ETag", "WWW-Authenticate", "CDN-Cache-Control", "Content-MD5"];
     if matches!((name.len(), name.first()), (4 | 16 | 17 | 11, Some(b'e' | b'w' | b'c')))
         && let Some(shown) =
@@ -672,10 +784,6 @@ pub fn write_name(out: &mut Vec<u8>, name: &[u8]) {
     }
     let start = out.len();
     out.extend_from_slice(name);
-    // A name that begins with a capital goes out as it was written.
-    if name.first().is_some_and(u8::is_ascii_uppercase) {
-        return;
-    }
     let mut is_first = true;
     for octet in &mut out[start..] {
         *octet = if is_first { octet.to_ascii_uppercase() } else { octet.to_ascii_lowercase() };
@@ -687,6 +795,18 @@ pub fn write_name(out: &mut Vec<u8>, name: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_name_of_ours_and_whole_lines_are_added_as_any_line_is() {
+        let mut fields = FieldSection::new();
+        assert!(fields.append("a", "1") && fields.put("Via", ["1.1", " ", "x"]));
+        assert!(!fields.put("Via", "1\r\nb: 2") && !fields.append("a b", "1"));
+        fields.push_lines(b"Etag: \"1\"\r\nAge: 2\r\n");
+        assert_eq!(lines(&fields), "A: 1\r\nVia: 1.1 x\r\nEtag: \"1\"\r\nAge: 2\r\n");
+        let found = ["A", "via", "ETAG", "age"].map(|name| fields.get(name).unwrap().as_bytes());
+        assert_eq!(found, [&b"1"[..], b"1.1 x", b"\"1\"", b"2"]);
+        assert!(fields.remove("etag") && fields.len() == 3);
+    }
 
     fn lines(fields: &FieldSection) -> String {
         let mut out = Vec::new();
@@ -712,6 +832,42 @@ mod tests {
             write_name(&mut out, name.as_bytes());
             assert_eq!(out, shown.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_line_of_a_head_is_taken_as_it_stands_or_as_it_should() {
+        for line in ["Date: x\r\n", "A:  x\r\n", "B:x\r\n", "C: x \r\n", "D:\tx\r\n", "E: x\n"] {
+            for line in [line.to_string(), line.to_ascii_lowercase()] {
+                let head = format!("HTTP/1.1 200 OK\r\n{line}\r\n");
+                let mut space = [httparse::EMPTY_HEADER; 1];
+                let mut read = httparse::Response::new(&mut space);
+                assert!(read.parse(head.as_bytes()).unwrap().is_complete());
+                let (mut copied, mut made) = (FieldSection::new(), FieldSection::new());
+                copied.push_from(head.as_bytes(), read.headers[0].name, read.headers[0].value);
+                made.push(read.headers[0].name, read.headers[0].value);
+                assert_eq!(lines(&copied), lines(&made), "{head:?}");
+                let value = copied.get(read.headers[0].name).unwrap();
+                assert_eq!(value.as_bytes(), b"x", "{head:?}");
+            }
+        }
+        let mut elsewhere = FieldSection::new();
+        elsewhere.push_from(b"X: y\r\n", "X", b"y");
+        assert_eq!(lines(&elsewhere), "X: y\r\n");
+    }
+
+    #[test]
+    fn marks_tell_that_none_of_a_few_names_is_there() {
+        const FEW: Marks = Marks::of(&["x-cache", "alt-svc"]);
+        for name in ["x-cache", "X-Cache", "ALT-SVC"] {
+            assert!(FEW.may_name(Name::from(name)));
+            assert!(FieldSection::from_iter([("a", "1"), (name, "2")]).may_have(FEW), "{name}");
+        }
+        let usual = FieldSection::from_iter(
+            ["date", "server", "content-type", "content-length", "cache-control", "etag"]
+                .map(|name| (name, "1")),
+        );
+        assert!(!usual.may_have(FEW) && !FieldSection::new().may_have(FEW));
+        assert!(FEW.and(Marks::of(&["etag"])).may_name(Name::from("ETag")));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! the usual way to have an answer stored that others should never see. X-Forwarded-For is not
 //! among them: this edge always writes it itself.
 
+use super::fields::Name;
+
 /// Says whether a field is one of these, by its name in any case.
 ///
 /// ```
@@ -12,23 +14,32 @@
 /// assert!(speaks_as_proxy("X-Forwarded-Host") && speaks_as_proxy("forwarded"));
 /// assert!(!speaks_as_proxy("x-forwarded-for") && !speaks_as_proxy("x-requested-with"));
 /// ```
-pub fn speaks_as_proxy(name: &str) -> bool {
+pub fn speaks_as_proxy<'n>(name: impl Into<Name<'n>>) -> bool {
+    let name = name.into();
+    if is_client_cert(name) {
+        return true;
+    }
     // Most names begin with another letter.
-    if !matches!(
-        name.as_bytes().first().map(u8::to_ascii_lowercase),
-        Some(b'f' | b'p' | b't' | b'x')
-    ) {
+    if !matches!(name.octets().first().map(u8::to_ascii_lowercase), Some(b'f' | b'p' | b't' | b'x'))
+    {
         return false;
     }
-    let begins = |prefix: &str| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    if begins("x-forwarded-") {
-        return !name.eq_ignore_ascii_case("x-forwarded-for");
+    if name.begins("x-forwarded-") {
+        return name != "x-forwarded-for";
     }
-    begins("x-edge-")
-        || begins("proxy-")
-        || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+    name.begins("x-edge-") || name.begins("proxy-") || NAMES.iter().any(|known| name == *known)
+}
+
+/// Says whether a field is one in which a proxy that ends TLS tells of its viewer's certificate
+/// (RFC 9440 §2).
+pub fn is_client_cert<'n>(name: impl Into<Name<'n>>) -> bool {
+    let name = name.into();
+    // By length first: most names are turned away by that.
+    match name.octets().len() {
+        11 => name == "client-cert",
+        17 => name == "client-cert-chain",
+        _ => false,
+    }
 }
 
 const NAMES: [&str; 19] = [
@@ -69,6 +80,8 @@ mod tests {
             "X-Rewrite-URL",
             "X-Host",
             "Proxy-Foo",
+            "Client-Cert",
+            "client-cert-chain",
         ] {
             assert!(speaks_as_proxy(name), "{name}");
         }
@@ -81,6 +94,8 @@ mod tests {
             "origin",
             "x-hostname",
             "authorization",
+            "client-certs",
+            "content-type",
             "",
         ] {
             assert!(!speaks_as_proxy(name), "{name}");

@@ -2,26 +2,31 @@
 
 use http::header::CONNECTION;
 
-use super::fields::{FieldSection, Name};
+use super::fields::{FieldSection, Marks, Name};
 use super::lists::members;
+
+const NAMES: [&str; 11] = [
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The marks of them all: most messages that come from a connection have none but Connection.
+pub const MARKS: Marks = Marks::of(&NAMES);
 
 /// Says whether a field never travels past one connection, whatever Connection says.
 pub fn is_hop_by_hop<'n>(name: impl Into<Name<'n>>) -> bool {
     let name = name.into();
-    let is = |known: &[&str]| known.iter().any(|known| name == *known);
-    // By length first: most names are turned away by that.
-    match name.octets().len() {
-        2 => is(&["te"]),
-        7 => is(&["trailer", "upgrade"]),
-        10 => is(&["connection", "keep-alive"]),
-        14 => is(&["http2-settings"]),
-        16 => is(&["proxy-connection"]),
-        17 => is(&["transfer-encoding"]),
-        18 => is(&["proxy-authenticate"]),
-        19 => is(&["proxy-authorization"]),
-        25 => is(&["proxy-authentication-info"]),
-        _ => false,
-    }
+    // Most names are turned away by their mark.
+    MARKS.may_name(name) && NAMES.iter().any(|known| name == *known)
 }
 
 /// Takes out the fields that Connection lists, so that they count neither for a key nor upstream.
@@ -74,6 +79,32 @@ fn is_protected(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_usual_fields_of_an_answer_are_let_go_without_a_look_at_their_lines() {
+        let fields = FieldSection::from_iter(
+            [
+                "date",
+                "server",
+                "content-type",
+                "content-length",
+                "cache-control",
+                "etag",
+                "last-modified",
+                "accept-ranges",
+                "vary",
+                "expires",
+            ]
+            .map(|name| (name, "1")),
+        );
+        assert!(!fields.may_have(MARKS));
+        for name in NAMES {
+            assert!(is_hop_by_hop(name) && is_hop_by_hop(name.to_ascii_uppercase().as_str()));
+            let mut one_more = fields.clone();
+            one_more.append(name, "1");
+            assert!(one_more.may_have(MARKS), "{name}");
+        }
+    }
 
     #[test]
     fn caching_5_2_fixed_and_listed_fields_go() {

@@ -9,6 +9,7 @@ pub mod coding;
 pub mod device;
 pub mod digests;
 pub mod fields;
+pub mod form;
 pub mod forwarded;
 pub mod freshness;
 pub mod grpc;

@@ -4,6 +4,7 @@
 //! in the three forms of RFC 9110 §5.6.7 and in nothing else, because a date that is not understood
 //! means "already expired" (RFC 9111 §5.3), and a lenient reader would turn that into "fresh".
 
+use std::cell::Cell;
 use std::time::Duration;
 
 /// A moment: milliseconds since the Unix epoch.
@@ -51,7 +52,25 @@ const LONG_DAYS: [&[u8]; 7] =
 /// assert_eq!(parse_http_date(b"Sun, 06 Nov 1994 08:49:37 UTC", now), None);
 /// ```
 pub fn parse_http_date(text: &[u8], now: Timestamp) -> Option<Timestamp> {
-    imf_fixdate(text).or_else(|| rfc850(text, now)).or_else(|| asctime(text))
+    fixdate_again(text).or_else(|| rfc850(text, now)).or_else(|| asctime(text))
+}
+
+thread_local! {
+    /// The date of this form that was read last: that of an answer is read several times, and the
+    /// next answer came most often in the same second.
+    static LAST: Cell<Option<([u8; 29], Timestamp)>> = const { Cell::new(None) };
+}
+
+fn fixdate_again(text: &[u8]) -> Option<Timestamp> {
+    let Ok(text) = <[u8; 29]>::try_from(text) else { return None };
+    if let Some((known, at)) = LAST.get()
+        && known == text
+    {
+        return Some(at);
+    }
+    let at = imf_fixdate(&text)?;
+    LAST.set(Some((text, at)));
+    Some(at)
 }
 
 // `Sun, 06 Nov 1994 08:49:37 GMT`, by position: every deviation of length or punctuation is
@@ -214,6 +233,17 @@ mod tests {
     use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    #[test]
+    fn a_date_that_is_read_again_is_the_same_and_no_other() {
+        let read = |text: &[u8]| parse_http_date(text, NOW).map(Timestamp::secs);
+        assert_eq!(read(&[0; 29]), None);
+        for _ in 0..2 {
+            assert_eq!(read(b"Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+            assert_eq!(read(b"Sun, 06 Nov 1994 08:49:38 GMT"), Some(784_111_778));
+            assert_eq!(read(b"Sun, 06 Nov 1994 08:49:38 UTC"), None);
+        }
+    }
 
     #[test]
     fn caching_3_1_accepts_three_forms_in_any_case() {

@@ -10,6 +10,10 @@ use super::hop_by_hop::is_hop_by_hop;
 /// Octets of trailers that go on, of a request or of an answer; a longer section is dropped.
 pub const TRAILERS_MAX: usize = 8 << 10;
 
+/// The same of a call of gRPC, whose trailers are as long as heads are: without them nobody knows
+/// how it went.
+const CALL_TRAILERS_MAX: usize = 64 << 10;
+
 const FORBIDDEN: &[&str] = &[
     "age",
     "authorization",
@@ -45,9 +49,17 @@ pub fn may_trail<'n>(name: impl Into<Name<'n>>) -> bool {
 }
 
 /// Drops what may not trail. A section whose lines are longer than `most` octets is dropped whole:
-/// a part of it would say something else.
+/// a part of it would say something else. That of a call of gRPC may be longer, and still says how
+/// the call went where it is longer than that.
 pub fn keep_allowed(trailers: &mut FieldSection, most: usize) {
     trailers.retain(|name, _| may_trail(name));
+    let mut most = most;
+    if trailers.contains("grpc-status") {
+        most = most.max(CALL_TRAILERS_MAX);
+        if trailers.lines_len() > most {
+            trailers.retain(|name, _| name == "grpc-status" || name == "grpc-message");
+        }
+    }
     if trailers.lines_len() > most {
         trailers.clear();
     }
@@ -65,6 +77,20 @@ mod tests {
         keep_allowed(&mut trailers, 1024);
         assert_eq!(trailers.len(), 2);
         assert!(trailers.contains("x-checksum") && trailers.contains("grpc-status"));
+    }
+
+    #[test]
+    fn how_a_call_went_is_never_dropped() {
+        let section = |len: usize| {
+            let lines =
+                format!("grpc-message: m\r\nx-d: {}\r\ngrpc-status: 0\r\n", "d".repeat(len));
+            let mut trailers = FieldSection::from_lines(lines.as_bytes());
+            keep_allowed(&mut trailers, TRAILERS_MAX);
+            assert!(trailers.contains("grpc-status") && trailers.contains("grpc-message"));
+            trailers.contains("x-d")
+        };
+        assert!(section(1) && section(TRAILERS_MAX) && section(CALL_TRAILERS_MAX - 100));
+        assert!(!section(CALL_TRAILERS_MAX));
     }
 
     #[test]

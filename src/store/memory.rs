@@ -53,16 +53,16 @@ impl Resident for Handle {
         self.stored.upgrade().map_or(0, |stored| stored.live.accounted.load(Ordering::Relaxed))
     }
     fn uses(&self) -> u8 {
-        self.stored.upgrade().map_or(0, |stored| stored.live.uses.load(Ordering::Relaxed))
+        self.stored.upgrade().map_or(0, |stored| stored.flags.uses.load(Ordering::Relaxed))
     }
     fn set_uses(&self, uses: u8) {
         if let Some(stored) = self.stored.upgrade() {
-            stored.live.uses.store(uses, Ordering::Relaxed);
+            stored.flags.uses.store(uses, Ordering::Relaxed);
         }
     }
     fn moved_to_main(&self) {
         if let Some(stored) = self.stored.upgrade() {
-            stored.live.in_main.store(true, Ordering::Relaxed);
+            stored.flags.in_main.store(true, Ordering::Relaxed);
         }
     }
     fn key_hash(&self) -> u64 {
@@ -106,12 +106,13 @@ impl Memory {
     /// All variants under a key.
     pub fn find(&self, key: &[u8]) -> Found {
         let hash = self.hasher.hash_one(key);
+        let mut found = Found::new();
         let shard = self.shard(hash).read();
-        shard
-            .iter_hash(hash)
-            .filter(|slot| slot.is_of(hash, key))
-            .map(|slot| Arc::clone(&slot.stored))
-            .collect()
+        // Pushed one by one: nearly always there is one, and collecting would first ask how many.
+        for slot in shard.iter_hash(hash).filter(|slot| slot.is_of(hash, key)) {
+            found.push(Arc::clone(&slot.stored));
+        }
+        found
     }
 
     /// Takes octets into the account, evicting as needed.
@@ -244,7 +245,7 @@ impl Memory {
             self.release(before - exact);
         }
         // The queues took it in at the weight of its head alone.
-        if !stored.live.in_main.load(Ordering::Relaxed) {
+        if !stored.flags.in_main.load(Ordering::Relaxed) {
             self.eviction.lock().grew(exact.saturating_sub(stored.weight(0)));
         }
     }
@@ -337,7 +338,7 @@ mod tests {
                         let _ = put(store, &format!("key{}", (at * 7 + thread) % 300), at % 2000);
                         if let Some(one) = store.find(format!("key{}", at % 300).as_bytes()).first()
                         {
-                            one.live.used();
+                            one.flags.used();
                             if at % 5 == 0 {
                                 store.remove(one);
                             }

@@ -32,8 +32,9 @@ pub enum Turn {
 /// How bad a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It did not answer in time: once is nothing.
-    Slow,
+    /// It did not answer in time, or broke off twice on connections that could be made: it may be
+    /// well for the next.
+    Once,
     /// There is no connection, or it does not let us in: the next caller would fare no better.
     Gone,
 }
@@ -95,7 +96,7 @@ impl Breaker {
             return false;
         }
         self.failures = match failure {
-            Failure::Slow => self.failures.saturating_add(1),
+            Failure::Once => self.failures.saturating_add(1),
             Failure::Gone => FAILURES,
         };
         let opens = self.failures >= FAILURES;
@@ -163,14 +164,14 @@ mod tests {
     fn it_opens_after_a_few_slow_answers_in_a_row() {
         let mut breaker = Breaker::default();
         for _ in 0..10 {
-            assert!(!breaker.failed(at(0), Failure::Slow, 0));
-            assert!(!breaker.failed(at(0), Failure::Slow, 0));
+            assert!(!breaker.failed(at(0), Failure::Once, 0));
+            assert!(!breaker.failed(at(0), Failure::Once, 0));
             breaker.succeeded();
         }
         assert_eq!((breaker.turn(at(0)), breaker.state(at(0))), (Turn::Ask, State::Closed));
-        assert!(!breaker.failed(at(0), Failure::Slow, 0));
-        assert!(!breaker.failed(at(0), Failure::Slow, 0));
-        assert!(breaker.failed(at(0), Failure::Slow, 0));
+        assert!(!breaker.failed(at(0), Failure::Once, 0));
+        assert!(!breaker.failed(at(0), Failure::Once, 0));
+        assert!(breaker.failed(at(0), Failure::Once, 0));
         assert_eq!((breaker.turn(at(1)), breaker.state(at(1))), (Turn::Pause, State::Open));
     }
 
@@ -244,7 +245,7 @@ mod tests {
                     (_, Turn::Pause) => prop_assert!(breaker.state(at(now)) != State::Closed),
                     (0, Turn::Ask) => breaker.succeeded(),
                     (_, Turn::Ask) => {
-                        let opens = breaker.failed(at(now), Failure::Slow, jitter);
+                        let opens = breaker.failed(at(now), Failure::Once, jitter);
                         prop_assert_eq!(opens, breaker.turn(at(now)) != Turn::Ask);
                     }
                     (0, Turn::Probe) => {

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use http::HeaderName;
 
 use super::miss::Miss;
 use super::seal::{Generation, Seals, TAG};
@@ -25,10 +24,12 @@ use crate::body::Content;
 use crate::fleet::protocol::{Epoch, FleetNumber, Stamp};
 use crate::invalidation::chain::RecordId;
 use crate::message::key::{CacheKey, InvalidationNumber};
-use crate::message::stored::{Life, Live, Part, Reuse, Selector, Stored, StoredHead};
+use crate::message::stored::{Flags, Life, Live, Part, Reuse, Selector, Stored, StoredHead};
 use crate::semantics::ranges::Span;
 use crate::semantics::time::{Timestamp, parse_http_date};
-use crate::store::disk::record::{Cursor, put_bytes, reuse_code, reuse_of, rule_code, rule_of};
+use crate::store::disk::record::{
+    Cursor, put_bytes, put_selector, reuse_code, reuse_of, rule_code, rule_of,
+};
 
 /// The format of the values. A reader takes no other, so that versions may run side by side.
 pub const VERSION: u8 = 1;
@@ -156,6 +157,14 @@ impl Outline {
         pieces(self.length)
     }
 
+    /// The numbers of the pieces that a part of the body lies in.
+    pub fn pieces_of(&self, span: Span) -> std::ops::Range<u32> {
+        let piece = PIECE as u64;
+        let last = span.end.min(self.length).div_ceil(piece);
+        let first = (span.start / piece).min(last);
+        if self.pieces() == 0 { 0..0 } else { first as u32..last as u32 }
+    }
+
     /// Octets of a piece.
     pub fn piece_len(&self, number: u32) -> usize {
         let start = u64::from(number) * PIECE as u64;
@@ -191,12 +200,7 @@ pub fn encode_meta(
     said.extend_from_slice(&outline.stamp.epoch.0.octets());
     said.extend_from_slice(&outline.stamp.number.0.to_le_bytes());
     put_bytes(&mut said, stored.key.as_bytes());
-    said.extend_from_slice(&(stored.selector.0.len() as u32).to_le_bytes());
-    for (name, value) in &stored.selector.0 {
-        put_bytes(&mut said, name.as_str().as_bytes());
-        said.push(u8::from(value.is_some()));
-        put_bytes(&mut said, value.as_deref().unwrap_or_default());
-    }
+    put_selector(&mut said, &stored.selector);
     said.extend_from_slice(&stored.status.to_le_bytes());
     put_bytes(&mut said, stored.head.lines());
     said.push(reuse_code(stored.life.reuse));
@@ -350,14 +354,7 @@ fn stamp(read: &mut Cursor<'_>) -> Option<Stamp> {
 }
 
 fn rest_of_meta(mut read: Cursor<'_>, stamp: Stamp, generation: Generation) -> Option<Meta> {
-    let count = read.u32()?;
-    let mut selector = Vec::new();
-    for _ in 0..count {
-        let name = HeaderName::from_bytes(read.bytes()?).ok()?;
-        let is_there = read.u8()? != 0;
-        let value = read.bytes()?;
-        selector.push((name, is_there.then(|| value.into())));
-    }
+    let selector = read.selector()?;
     let status = u16::from_le_bytes(read.take(2)?.try_into().ok()?);
     let head = StoredHead::from_lines(read.bytes()?)?;
     let (reuse, rule) = (reuse_of(read.u8()?)?, rule_of(read.u8()?)?);
@@ -365,14 +362,7 @@ fn rest_of_meta(mut read: Cursor<'_>, stamp: Stamp, generation: Generation) -> O
     let life = Life { fresh, stale_while_revalidate, stale_if_error, reuse, rule };
     let (age, length) = (read.u64()?, read.u64()?);
     let (ttl, piece, count) = (read.u32()?, read.u32()?, read.u32()?);
-    let tags = (0..count).map(|_| read.u64()).collect::<Option<Vec<u64>>>()?;
-    let part = match read.u8()? {
-        0 => None,
-        _ => Some(Part {
-            span: Span { start: read.u64()?, end: read.u64()? },
-            complete: read.u64()?,
-        }),
-    };
+    let (tags, part) = (read.tags(count)?, read.part()?);
     let is_part = |part: &Part| part.span.start <= part.span.end && part.span.end <= part.complete;
     let is_sane = piece as usize == PIECE
         && part.as_ref().is_none_or(is_part)
@@ -383,11 +373,11 @@ fn rest_of_meta(mut read: Cursor<'_>, stamp: Stamp, generation: Generation) -> O
     let body = outline.is_inline().then(|| Bytes::copy_from_slice(read.0));
     (is_sane && (body.is_some() || read.0.is_empty())).then(|| Meta {
         outline,
-        selector: Selector(selector.into()),
+        selector,
         status,
         head,
         life,
-        tags: tags.into(),
+        tags,
         part,
         body,
     })
@@ -397,14 +387,6 @@ impl Meta {
     /// How many values the body takes beside the meta.
     pub const fn pieces(&self) -> u32 {
         self.outline.pieces()
-    }
-
-    /// The numbers of the pieces that a part of the body lies in.
-    pub fn pieces_of(&self, span: Span) -> std::ops::Range<u32> {
-        let piece = PIECE as u64;
-        let last = span.end.min(self.outline.length).div_ceil(piece);
-        let first = (span.start / piece).min(last);
-        if self.pieces() == 0 { 0..0 } else { first as u32..last as u32 }
     }
 
     /// The age in milliseconds, from what the engine says is left of the lifetime.
@@ -441,10 +423,11 @@ impl Meta {
             date,
             life: self.life,
             asked_at,
-            tags: self.tags,
+            tags: self.tags.into(),
             part: self.part.map(Box::new),
             content,
             live: Live::default(),
+            flags: Flags::default(),
             head: self.head,
         }
     }
@@ -514,6 +497,7 @@ mod tests {
             part: Some(Box::new(Part { span: Span { start: 1, end: 5 }, complete: 10 })),
             content: Content::complete(body),
             live: Live::default(),
+            flags: Flags::default(),
         }
     }
 
@@ -627,7 +611,8 @@ mod tests {
             (9 * piece, 10 * piece, 4..4),
         ];
         for (start, end, wanted) in table {
-            assert_eq!(meta.pieces_of(Span { start, end }), wanted, "{start} {end}");
+            let pieces = meta.outline.pieces_of(Span { start, end });
+            assert_eq!(pieces, wanted, "{start} {end}");
         }
         assert_eq!([0, 2, 3, 4].map(|number| meta.outline.piece_len(number)), [PIECE, PIECE, 1, 0]);
     }

@@ -123,7 +123,7 @@ mod tests {
         let request = ViewerRequest::get("http://h.test/a");
         let head = request.head();
         let routed = access::route(&site, &head, NOW).unwrap();
-        look(&CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed), slice })
+        look(&CacheRequest { routed, key: b"E1\0/a", wants: wants(&routed, NOW), slice })
     }
 
     // As a tier gives it at an age in seconds.

@@ -5,18 +5,20 @@
 //! once lasts for hours.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::miss::Miss;
 use super::slots::NodeAddress;
-use crate::distribution::origin::{OriginTls, Roots, TlsVersion};
+use crate::distribution::origin::{OriginTls, TlsVersion};
+use crate::tls::client::roots;
 
 /// What went wrong at a node: the reason that is counted, and what to tell the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,18 +120,6 @@ impl Connector {
 }
 
 fn client_config(tls: &OriginTls) -> Result<ClientConfig, String> {
-    let roots = match &tls.roots {
-        Roots::System => system_roots().clone(),
-        Roots::Given(all) => {
-            let mut store = RootCertStore::empty();
-            for der in all {
-                store
-                    .add(CertificateDer::from(der.clone()))
-                    .map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
-            }
-            store
-        }
-    };
     let versions: &[&rustls::SupportedProtocolVersion] = match tls.min {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
@@ -138,21 +128,15 @@ fn client_config(tls: &OriginTls) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
+        .with_root_certificates(roots(&tls.roots)?);
     let Some(identity) = &tls.identity else { return Ok(builder.with_no_client_auth()) };
     let chain = identity.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     let key = PrivateKeyDer::try_from(identity.key.expose().clone()).map_err(String::from)?;
-    builder
+    let mut config = builder
         .with_client_auth_cert(chain, key)
-        .map_err(|error| format!("the client certificate cannot be used: {error}"))
-}
-
-// Read once: hundreds of certificates, parsed in tens of milliseconds.
-fn system_roots() -> &'static RootCertStore {
-    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
-    ROOTS.get_or_init(|| {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        store
-    })
+        .map_err(|error| format!("the client certificate cannot be used: {error}"))?;
+    // Servers on OpenSSL that name no session context, as memcached, end the handshake of a session
+    // that was begun with a client's certificate and is resumed.
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }

@@ -6,6 +6,7 @@
 //! on it meanwhile is older than what its stand-in has; the stamps of the entries decide, as
 //! everywhere.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::memcached_protocol::{self as protocol, Discovered, NotSpoken, Reply, 
 use super::miss::Miss;
 use super::node::{Connect, Line, Node, NodeStatus, Size};
 use super::slots::NodeAddress;
+use super::sources::Sources;
 use super::{Taken, Value};
 use crate::distribution::tier::{AuthMethod, MemcachedMode, Password, TierAuth};
 
@@ -308,6 +310,7 @@ impl Members {
 /// A tier on memcached.
 pub struct Memcached {
     members: Arc<ArcSwap<Members>>,
+    sources: Arc<Sources>,
     discovery: Option<AbortHandle>,
 }
 
@@ -333,9 +336,12 @@ impl Memcached {
             MemcachedMode::Discovery => Vec::new(),
         };
         let members = Arc::new(ArcSwap::from_pointee(Members::new(begin, &[], &connect)));
-        let discovery = (mode == MemcachedMode::Discovery)
-            .then(|| tokio::spawn(discover(nodes, Arc::clone(&members), connect)).abort_handle());
-        Self { members, discovery }
+        let sources = Arc::new(Sources::default());
+        let discovery = (mode == MemcachedMode::Discovery).then(|| {
+            let (members, sources) = (Arc::clone(&members), Arc::clone(&sources));
+            tokio::spawn(discover(nodes, members, sources, connect)).abort_handle()
+        });
+        Self { members, sources, discovery }
     }
 
     fn node(&self, tag: &str) -> Result<MemcachedNode, Trouble> {
@@ -343,9 +349,15 @@ impl Memcached {
         let found = members.ring.find(tag.as_bytes(), |at| {
             members.nodes.get(at).is_some_and(|node| node.may_be_asked())
         });
-        found
-            .and_then(|at| members.nodes.get(at).cloned())
-            .ok_or_else(|| Trouble::new(Miss::Paused, "no node may be asked"))
+        if let Some(node) = found.and_then(|at| members.nodes.get(at)) {
+            return Ok(Arc::clone(node));
+        }
+        let trouble = Trouble::new(Miss::Paused, "no node may be asked");
+        let home = members.ring.find(tag.as_bytes(), |_| true);
+        Err(match home.and_then(|at| members.nodes.get(at)) {
+            Some(node) => trouble.at(&node.address),
+            None => trouble,
+        })
     }
 
     async fn request(
@@ -424,7 +436,11 @@ impl Memcached {
 
     /// The state of each node.
     pub fn status(&self) -> Vec<NodeStatus> {
-        self.members.load().nodes.iter().map(|node| node.status()).collect()
+        let members = self.members.load();
+        let mut all: Vec<NodeStatus> = members.nodes.iter().map(|node| node.status()).collect();
+        let is_node = |place: &NodeAddress| members.nodes.iter().any(|node| node.address == *place);
+        all.extend(self.sources.status(is_node));
+        all
     }
 }
 
@@ -445,26 +461,40 @@ fn unexpected(reply: &Reply) -> Trouble {
 async fn discover(
     endpoints: Vec<NodeAddress>,
     members: Arc<ArcSwap<Members>>,
+    sources: Arc<Sources>,
     connect: Arc<MemcachedConnect>,
 ) {
     let mut version: Option<u64> = None;
+    // Those that failed when they were asked last: of each that is said once.
+    let mut failing = BTreeSet::new();
     loop {
         for endpoint in &endpoints {
-            match tokio::time::timeout(connect.patience(), discovered(endpoint, &connect)).await {
-                // An endpoint that is behind tells what was.
-                Ok(Ok(found)) if version.is_none_or(|version| found.version > version) => {
-                    version = Some(found.version);
-                    let addresses = addresses(found, connect.connector.is_tls());
-                    let before = members.load_full();
-                    members.store(Arc::new(Members::new(addresses, &before.nodes, &connect)));
-                    break;
+            let asked =
+                tokio::time::timeout(connect.patience(), discovered(endpoint, &connect)).await;
+            let in_time = asked
+                .unwrap_or_else(|_| Err(Trouble::new(Miss::TimedOut, "it did not answer in time")));
+            let found = match in_time {
+                Ok(found) => found,
+                Err(trouble) => {
+                    if failing.insert(endpoint) {
+                        tracing::warn!(%endpoint, why = %trouble.why, "no nodes were discovered");
+                    }
+                    sources.failed(endpoint, &trouble);
+                    continue;
                 }
-                Ok(Ok(_)) => break,
-                Ok(Err(trouble)) => {
-                    tracing::warn!(%endpoint, why = %trouble.why, "no nodes were discovered");
-                }
-                Err(_) => tracing::warn!(%endpoint, "no nodes were discovered in time"),
+            };
+            if failing.remove(endpoint) {
+                tracing::info!(%endpoint, "nodes are discovered again");
             }
+            sources.told();
+            // An endpoint that is behind tells what was.
+            if version.is_none_or(|version| found.version > version) {
+                version = Some(found.version);
+                let addresses = addresses(found, connect.connector.is_tls());
+                let before = members.load_full();
+                members.store(Arc::new(Members::new(addresses, &before.nodes, &connect)));
+            }
+            break;
         }
         // Until there are any, nodes are wanted soon.
         let pause = if version.is_some() { DISCOVERY_EVERY } else { Duration::from_secs(1) };

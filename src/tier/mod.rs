@@ -28,6 +28,7 @@ pub mod seat;
 #[cfg(feature = "redis")]
 pub mod sequence;
 pub mod slots;
+pub mod sources;
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +36,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
 use crate::body::{BodyError, Reader};
@@ -53,6 +54,9 @@ use slots::NodeAddress;
 
 /// How many responses may wait to be written, whatever their length.
 const QUEUE_MAX: usize = 1024;
+/// How many of them are written at once: what has to wait for a node that is far, or away, holds up
+/// few others.
+const WRITERS: usize = 8;
 /// The least seconds that a lock lasts.
 const LOCK_MIN: u32 = 5;
 
@@ -174,7 +178,10 @@ impl Tier {
             queue_max: tier.queue,
             counts,
         });
-        tokio::spawn(write_all(Arc::downgrade(&this), writes));
+        let writes = Arc::new(Mutex::new(writes));
+        for _ in 0..WRITERS {
+            tokio::spawn(write_all(Arc::downgrade(&this), Arc::clone(&writes)));
+        }
         Ok(this)
     }
 
@@ -399,10 +406,12 @@ impl Engine {
     }
 }
 
-// Writes what waits, one response after the other, for as long as the tier is there.
-async fn write_all(tier: Weak<Tier>, mut writes: mpsc::Receiver<Write>) {
-    while let Some(write) = writes.recv().await {
-        let Some(tier) = tier.upgrade() else { return };
+// Writes what waits, one response after the other, for as long as the tier is there. Which of two
+// responses under one key is written last does not matter: each is worth what its stamp says.
+async fn write_all(tier: Weak<Tier>, writes: Arc<Mutex<mpsc::Receiver<Write>>>) {
+    loop {
+        let next = writes.lock().await.recv().await;
+        let (Some(write), Some(tier)) = (next, tier.upgrade()) else { return };
         tier.write(&write).await;
     }
 }

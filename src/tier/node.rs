@@ -2,13 +2,13 @@
 //! because answers come in order and a large one delays whatever is behind it.
 //!
 //! Connections are made in tasks of their own: a caller waits for it up to its own deadline, and
-//! the connection is there for the next. One that broke is made anew once for the caller that finds
-//! it out: engines and what is before them cut idle connections.
+//! the connection is there for the next. One that broke is made anew once for each caller that
+//! waited on it: engines and what is before them cut connections, idle ones and others.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -76,26 +76,49 @@ pub struct Node<K: Connect> {
 
 /// Where a connection is, or will be.
 struct Place<L> {
-    line: Mutex<Option<L>>,
+    line: Mutex<Option<Made<L>>>,
+    /// How many were made here.
+    made: AtomicU64,
     is_connecting: AtomicBool,
     changed: Notify,
+}
+
+/// A connection, and which of those that were made at its place it is.
+#[derive(Clone)]
+struct Made<L> {
+    line: L,
+    which: u64,
 }
 
 impl<L: Line> Place<L> {
     fn new() -> Self {
         Self {
             line: Mutex::new(None),
+            made: AtomicU64::new(0),
             is_connecting: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
 
-    fn open_line(&self) -> Option<L> {
-        let mut line = self.line.lock();
-        if line.as_ref().is_some_and(|line| !line.is_open()) {
-            *line = None;
+    fn open_line(&self) -> Option<Made<L>> {
+        let mut made = self.line.lock();
+        if made.as_ref().is_some_and(|made| !made.line.is_open()) {
+            *made = None;
         }
-        line.clone()
+        made.clone()
+    }
+
+    fn put(&self, line: L) {
+        let which = self.made.fetch_add(1, Ordering::Relaxed);
+        *self.line.lock() = Some(Made { line, which });
+    }
+
+    /// Gives one up, unless another is in its place already.
+    fn drop_broken(&self, which: u64) {
+        let mut made = self.line.lock();
+        if made.as_ref().is_some_and(|made| made.which == which) {
+            *made = None;
+        }
     }
 }
 
@@ -141,7 +164,12 @@ impl<K: Connect> Node<K> {
         }
         let mut is_first = true;
         loop {
-            let asked = async { ask(self.line(size).await?).await };
+            let mut used = None;
+            let asked = async {
+                let Made { line, which } = self.line(size).await?;
+                used = Some(which);
+                ask(line).await
+            };
             let answer = timeout_at(deadline, asked)
                 .await
                 .unwrap_or_else(|_| Err(Trouble::new(Miss::TimedOut, "no answer in time")));
@@ -151,13 +179,15 @@ impl<K: Connect> Node<K> {
                     *self.trouble.lock() = None;
                     return Ok(answer);
                 }
-                // Where no connection could be made, this has been noted already.
-                Err(trouble) if trouble.miss == Miss::Unreachable && is_first => {
-                    is_first = false;
-                    if !self.has_line(size) {
+                Err(trouble) if trouble.miss == Miss::Unreachable => {
+                    // Where no connection could be made, this has been noted already.
+                    let Some(which) = used else { return Err(trouble.at(&self.address)) };
+                    self.places[size as usize].drop_broken(which);
+                    if !is_first {
+                        self.failed(&trouble, Failure::Once);
                         return Err(trouble.at(&self.address));
                     }
-                    self.drop_line(size);
+                    is_first = false;
                 }
                 Err(trouble) => {
                     self.note(&trouble);
@@ -167,21 +197,20 @@ impl<K: Connect> Node<K> {
         }
     }
 
-    fn has_line(&self, size: Size) -> bool {
-        self.places[size as usize].line.lock().is_some()
-    }
-
     fn drop_line(&self, size: Size) {
         *self.places[size as usize].line.lock() = None;
     }
 
     fn note(&self, trouble: &Trouble) {
-        let failure = match trouble.miss {
-            Miss::TimedOut => Failure::Slow,
-            miss if miss.is_trouble() => Failure::Gone,
+        match trouble.miss {
+            Miss::TimedOut => self.failed(trouble, Failure::Once),
+            miss if miss.is_trouble() => self.failed(trouble, Failure::Gone),
             // It answered, if only that it would not.
-            _ => return self.breaker.lock().succeeded(),
-        };
+            _ => self.breaker.lock().succeeded(),
+        }
+    }
+
+    fn failed(&self, trouble: &Trouble, failure: Failure) {
         *self.trouble.lock() = Some(trouble.clone());
         let opens = self.breaker.lock().failed(self.since.elapsed(), failure, random());
         if opens {
@@ -194,7 +223,7 @@ impl<K: Connect> Node<K> {
     }
 
     /// The connection for values of this size; made if there is none.
-    async fn line(self: &Arc<Self>, size: Size) -> Result<K::Line, Trouble> {
+    async fn line(self: &Arc<Self>, size: Size) -> Result<Made<K::Line>, Trouble> {
         let place = &self.places[size as usize];
         if let Some(line) = place.open_line() {
             return Ok(line);
@@ -217,7 +246,7 @@ impl<K: Connect> Node<K> {
         let made = self.connected().await;
         let place = &self.places[size as usize];
         match made {
-            Ok(line) => *place.line.lock() = Some(line),
+            Ok(line) => place.put(line),
             // Without a connection the next caller would fare no better, whatever the reason.
             Err(trouble) if trouble.miss == Miss::Denied => self.note(&trouble),
             Err(trouble) => self.note(&Trouble::new(Miss::Unreachable, trouble.why)),
@@ -247,7 +276,7 @@ impl<K: Connect> Node<K> {
         let is_well = probed.is_ok();
         match probed {
             Ok(line) => {
-                *self.places[Size::Small as usize].line.lock() = Some(line);
+                self.places[Size::Small as usize].put(line);
                 *self.trouble.lock() = None;
                 tracing::info!(node = %self.address, "a tier's node is asked again");
             }

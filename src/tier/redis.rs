@@ -29,6 +29,7 @@ use super::miss::Miss;
 use super::node::{Connect, Line, Node, NodeStatus, Size};
 use super::room::{Holds, Room};
 use super::slots::{Naming, NodeAddress, SlotMap, slot};
+use super::sources::Sources;
 use super::{Taken, Value, iam};
 use crate::base::secret::Secret;
 use crate::clock::Clock;
@@ -89,7 +90,9 @@ impl Wire {
         let mut connection = self.connection.clone();
         let said: Result<redis::Value, RedisError> = command.query_async(&mut connection).await;
         match said {
-            Err(error) if error.is_io_error() || error.code() == Some("NOAUTH") => {
+            Err(error)
+                if error.is_io_error() || is_unread(&error) || error.code() == Some("NOAUTH") =>
+            {
                 Err(trouble(&error))
             }
             Ok(_) | Err(_) => Ok(()),
@@ -133,7 +136,17 @@ impl Line for Wire {
     }
 }
 
+/// The connection ended within an answer, or what it said is none: the crate gives it up. An answer
+/// of another type than was asked for is of the same kind, and only its words are others.
+fn is_unread(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Parse && error.to_string().contains("Parse error at")
+}
+
 fn trouble(error: &RedisError) -> Trouble {
+    if is_unread(error) {
+        let why = "the connection broke within an answer, or the node does not speak this protocol";
+        return Trouble::new(Miss::Unreachable, why);
+    }
     let miss = if error.is_timeout() {
         Miss::TimedOut
     } else if error.is_io_error() || error.is_connection_dropped() {
@@ -148,7 +161,11 @@ fn trouble(error: &RedisError) -> Trouble {
         }
     };
     let code = error.code().map(|code| format!("{code}: ")).unwrap_or_default();
-    Trouble::new(miss, format!("{code}{error}"))
+    let help = match miss {
+        Miss::Denied => "; tier.auth has to name a user that may do this, and its password",
+        _ => "",
+    };
+    Trouble::new(miss, format!("{code}{error}{help}"))
 }
 
 /// Connects to Redis nodes.
@@ -251,8 +268,9 @@ struct Shared {
     /// As configured: the node, the sentinels, or some nodes of the cluster.
     seeds: Vec<NodeAddress>,
     connect: Arc<RedisConnect>,
-    /// How sentinels are connected to: they have no users of their own unless told to.
+    /// How sentinels are connected to first: they have no users of their own unless told to.
     sentinels: Arc<RedisConnect>,
+    sources: Sources,
     topology: RwLock<Topology>,
     looked: Notify,
     wanted: Notify,
@@ -297,6 +315,7 @@ impl Redis {
             seeds,
             connect,
             sentinels,
+            sources: Sources::default(),
             topology: RwLock::new(topology),
             looked: Notify::new(),
             wanted: Notify::new(),
@@ -387,6 +406,7 @@ impl Redis {
             NodeStatus { room, ..node.status() }
         };
         let mut all: Vec<NodeStatus> = topology.nodes.values().map(of).collect();
+        all.extend(self.shared.sources.status(|place| topology.nodes.contains_key(place)));
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }
@@ -463,6 +483,7 @@ impl Shared {
             };
             let to = NodeAddress::parse(&place, &node.address)
                 .ok_or_else(|| Trouble::new(Miss::Refused, format!("sent to {place:?}")))?;
+            let to = self.topology.read().slots.name_of(to);
             is_asking = !moved;
             node = self.known(to)?;
             if moved {
@@ -493,7 +514,13 @@ impl Shared {
         let _ = timeout_at(deadline, looked).await;
         match self.address(slot) {
             Some(address) => self.known(address),
-            None => Err(Trouble::new(Miss::Unreachable, "it is not known who has the key")),
+            None => {
+                let trouble = Trouble::new(Miss::Unreachable, "it is not known who has the key");
+                Err(match self.seeds.first() {
+                    Some(seed) => trouble.at(seed),
+                    None => trouble,
+                })
+            }
         }
     }
 
@@ -519,10 +546,20 @@ impl Shared {
 
     // Looks at the topology, now and then and whenever a caller wants it.
     async fn watch(self: Arc<Self>) {
+        let mut are_known = true;
         loop {
-            if let Err(trouble) = self.look().await {
-                tracing::warn!(why = %trouble.why, "the tier's nodes are not known");
+            let looked = self.look().await;
+            let is_known = looked.is_ok();
+            match looked {
+                Ok(()) if are_known => {}
+                Ok(()) => tracing::info!("the tier's nodes are known again"),
+                // Once, until it is over: callers have it look again and again.
+                Err(trouble) if are_known => {
+                    tracing::warn!(why = %trouble.why, "the tier's nodes are not known");
+                }
+                Err(_) => {}
             }
+            are_known = is_known;
             self.looked.notify_waiters();
             tokio::time::sleep(TOPOLOGY_PAUSE).await;
             let _ = timeout(TOPOLOGY_EVERY, self.wanted.notified()).await;
@@ -583,11 +620,17 @@ impl Shared {
         let mut last = Trouble::new(Miss::Unreachable, "no node is named");
         for place in places {
             let asked = timeout(self.connect.patience() * 2, self.look_at(&place)).await;
-            match asked {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(trouble)) => last = trouble,
-                Err(_) => {
-                    last = Trouble::new(Miss::TimedOut, format!("{place} did not answer"));
+            let in_time = asked.unwrap_or_else(|_| {
+                Err(Trouble::new(Miss::TimedOut, format!("{place} did not answer")))
+            });
+            match in_time {
+                Ok(()) => {
+                    self.sources.told();
+                    return Ok(());
+                }
+                Err(trouble) => {
+                    self.sources.failed(&place, &trouble);
+                    last = trouble;
                 }
             }
         }
@@ -598,10 +641,13 @@ impl Shared {
         match &self.mode {
             RedisMode::Single => Ok(()),
             RedisMode::Sentinel { primary } => {
-                let wire = self.sentinels.connect(place).await?;
-                let mut command = redis::cmd("SENTINEL");
-                command.arg("get-master-addr-by-name").arg(primary.as_str());
-                let found: Option<Vec<String>> = wire.clone().query(&command).await?;
+                let asked = ask_sentinel(&self.sentinels, place, primary).await;
+                let (wire, found) = match asked {
+                    Err(Trouble { miss: Miss::Denied, .. }) if self.connect.auth.is_some() => {
+                        ask_sentinel(&self.connect, place, primary).await?
+                    }
+                    asked => asked?,
+                };
                 let unknown =
                     || Trouble::new(Miss::Refused, format!("{place} knows no primary {primary:?}"));
                 let found = found.ok_or_else(unknown)?;
@@ -638,6 +684,19 @@ impl Shared {
             }
         }
     }
+}
+
+// Host and port of a primary, if the sentinel knows it, and the connection.
+async fn ask_sentinel(
+    connect: &RedisConnect,
+    place: &NodeAddress,
+    primary: &str,
+) -> Result<(Wire, Option<Vec<String>>), Trouble> {
+    let wire = connect.connect(place).await?;
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("get-master-addr-by-name").arg(primary);
+    let found = wire.clone().query(&command).await?;
+    Ok((wire, found))
 }
 
 // The replicas of a primary that a sentinel takes to be well.

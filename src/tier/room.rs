@@ -28,13 +28,13 @@ impl Room {
     pub fn wrong(&self, holds: Holds) -> Option<&'static str> {
         match (self.policy.as_str(), self.limit, holds) {
             ("noeviction", 0, _) => Some(
-                "noeviction without maxmemory: it grows until the machine has no memory; set maxmemory, and maxmemory-policy allkeys-lru (volatile-lru where the fleet's log is there too)",
+                "noeviction without maxmemory: it grows until the machine has no memory; set maxmemory, and maxmemory-policy allkeys-lru (volatile-lru where the log of the fleet is there too)",
             ),
             ("noeviction", ..) => Some(
-                "noeviction: once it is full it refuses writes; set maxmemory-policy allkeys-lru (volatile-lru where the fleet's log is there too)",
+                "noeviction: once it is full it refuses writes; set maxmemory-policy allkeys-lru (volatile-lru where the log of the fleet is there too)",
             ),
             (policy, _, Holds::CacheAndLog) if policy.starts_with("allkeys") => Some(
-                "this policy evicts the fleet's log, too; set maxmemory-policy volatile-lru, or volatile-ttl",
+                "this policy evicts the log of the fleet, too; set maxmemory-policy volatile-lru, or volatile-ttl",
             ),
             (_, 0, _) => {
                 Some("without maxmemory nothing is evicted before the machine has no memory")

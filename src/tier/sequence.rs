@@ -1,5 +1,5 @@
 //! The sequencer of a fleet on the Redis or Valkey that its tier is on: a few scripts, each of which
-//! the engine runs as one step, over five keys under one hash tag.
+//! the engine runs as one step, over six keys under one hash tag.
 //!
 //! The rules are those of `fleet::sequencer`, with two differences. Digests of the chain are made
 //! here, because scripts cannot: an append names the place that it thinks is last, and is told a
@@ -7,6 +7,7 @@
 //! whoever finds another begins a new epoch, because a restart or a failover may have lost records.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,10 +20,13 @@ use super::redis::Redis;
 use crate::distribution::fleet::Prefer;
 use crate::distribution::tier::{Engine, ReadFrom, Tier};
 use crate::fleet::protocol::{
-    ChainId, Change, Epoch, FleetNumber, MemberId, Name, Payload, Place, Record, Refusal,
+    ChainId, Change, Epoch, FleetNumber, Kept, MemberId, Name, Payload, Place, Record, Refusal,
 };
 use crate::fleet::sequence::{Answered, CallError, Sequence};
-use crate::fleet::sequencer::{Listed, MEMBERS_MAX, RECORDS_MAX, Renew, Renewal, Roster};
+use crate::fleet::sequencer::{
+    Held, KEPT_MAX, KEPT_OCTETS_MAX, KeptPage, Listed, MEMBERS_MAX, PAGE_OCTETS, RECORDS_MAX,
+    Renew, Renewal, Roster,
+};
 use crate::fleet::wire::{self, Call, Reply};
 use crate::invalidation::chain::{Incarnation, RecordId};
 
@@ -60,6 +64,7 @@ const RENEW: &str = script!("false", "scripts/renew.lua");
 const READ: &str = script!("false", "scripts/read.lua");
 const ROSTER: &str = script!("false", "scripts/roster.lua");
 const TRIM: &str = script!("false", "scripts/trim.lua");
+const KEPT_ALIKE: &str = script!("false", "scripts/kept.lua");
 const BEGIN: &str = script!("true", "scripts/begin.lua");
 
 type Told = Result<Reply, CallError>;
@@ -69,8 +74,12 @@ type Words = Vec<String>;
 /// A sequencer on an engine.
 pub struct TierSequence {
     redis: Redis,
-    /// `head`, `log`, `ids`, `edges`, `seen`.
-    keys: [String; 5],
+    /// `head`, `log`, `ids`, `edges`, `seen`, `kept`.
+    keys: [String; 6],
+    /// How long this member's leases are, in milliseconds.
+    lease: String,
+    /// They are as long as no other member's.
+    is_other: AtomicBool,
     /// Where the log ended when this process last appended. One append at a time: two of one process
     /// would only be in each other's way.
     last: Mutex<Place>,
@@ -79,14 +88,16 @@ pub struct TierSequence {
 impl TierSequence {
     /// Begins to use the engine of a tier, within a runtime that lasts. Nothing is connected yet; the
     /// error says what is wrong with the settings.
-    pub fn start(tier: &Tier, fleet: &Name) -> Result<Arc<Self>, String> {
+    pub fn start(tier: &Tier, fleet: &Name, lease: Duration) -> Result<Arc<Self>, String> {
         let Engine::Redis(mode) = &tier.engine else {
             return Err("only Redis and Valkey give the numbers of a fleet's log".into());
         };
         let redis = Redis::start(tier, mode, ReadFrom::Primary)?;
         let key = |name: &str| format!("{{foreshore:{}}}:{name}", fleet.as_str());
-        let keys = ["head", "log", "ids", "edges", "seen"].map(key);
-        let this = Arc::new(Self { redis, keys, last: Mutex::new(Place::START) });
+        let keys = ["head", "log", "ids", "edges", "seen", "kept"].map(key);
+        let lease = lease.as_millis().to_string();
+        let (is_other, last) = (AtomicBool::new(false), Mutex::new(Place::START));
+        let this = Arc::new(Self { redis, keys, lease, is_other, last });
         tokio::spawn(keep_short(Arc::downgrade(&this)));
         Ok(this)
     }
@@ -96,9 +107,19 @@ impl TierSequence {
             return Err(CallError::Refused(Refusal::TooLarge));
         }
         match call {
+            Call::Kept { after } => self.kept(&after).await,
             Call::Append { epoch, id, payload } => self.append(epoch, id, payload).await,
-            Call::Renew(renew) => self.renew(&renew).await,
+            Call::Renew(renew) => {
+                let told = self.renew(&renew).await;
+                let is_other = told == Err(CallError::Refused(Refusal::OtherLease));
+                self.is_other.store(is_other, Ordering::Relaxed);
+                told
+            }
             Call::Read { from, most, wait } => self.read(from, most, wait).await,
+            // Whoever waits for others would wait for a lease of its own.
+            Call::Roster { .. } if self.is_other.load(Ordering::Relaxed) => {
+                Err(CallError::Refused(Refusal::OtherLease))
+            }
             Call::Roster { id, wait } => self.roster(id, wait).await,
             Call::Trim { epoch, upto } => self.trim(epoch, upto).await,
             Call::Fence { old } => {
@@ -126,6 +147,7 @@ impl TierSequence {
             arguments.push(next.chain.record_id().to_string());
             arguments.extend([text.clone(), RECORDS_MAX.to_string(), MEMBERS_MAX.to_string()]);
             arguments.extend(of_member(&payload));
+            arguments.extend(payload.kept().into_iter().flat_map(of_kept));
             let words = self.ask(APPEND, &arguments).await?;
             match words.as_slice() {
                 [word, number, chain] if word == "appended" => {
@@ -150,6 +172,7 @@ impl TierSequence {
             member.incarnation.to_string(),
         ];
         arguments.extend(written(renew.applied));
+        arguments.push(self.lease.clone());
         let words = self.ask(RENEW, &arguments).await?;
         let [word, epoch, number, chain, listed, rest @ ..] = words.as_slice() else {
             return Err(odd(&words));
@@ -265,6 +288,28 @@ impl TierSequence {
         Ok((roster, number_of(head)?))
     }
 
+    async fn kept(&self, after: &str) -> Told {
+        let words = self.ask(KEPT_ALIKE, &[after.to_string(), PAGE_OCTETS.to_string()]).await?;
+        let [word, epoch, last, is_end, rest @ ..] = words.as_slice() else {
+            return Err(odd(&words));
+        };
+        if word != "kept" {
+            return Err(odd(&words));
+        }
+        let mut page = KeptPage {
+            epoch: epoch_of(epoch)?,
+            last: number_of(last)?,
+            held: Vec::new(),
+            is_end: is_end == "1",
+        };
+        for fields in rest.chunks_exact(4) {
+            let (number, id) = (number_of(&fields[1])?, id_of(&fields[2])?);
+            let held = Held { id, number, content: fields[3].clone() };
+            page.held.push((fields[0].clone(), held));
+        }
+        Ok(Reply::Kept(page))
+    }
+
     async fn trim(&self, epoch: Epoch, upto: u64) -> Told {
         let arguments = [epoch.0.to_string(), upto.to_string(), TRIMMED_AT_ONCE.to_string()];
         let words = self.ask(TRIM, &arguments).await?;
@@ -375,6 +420,19 @@ fn of_member(payload: &Payload) -> Vec<String> {
     vec![change.to_string(), name.to_string(), incarnation, kept]
 }
 
+// What a record says of what all members keep alike, and how much of that there may be.
+fn of_kept(kept: &Kept) -> Vec<String> {
+    let after = kept.after.0.to_string();
+    let mut all =
+        vec!["kept".to_string(), after, KEPT_MAX.to_string(), KEPT_OCTETS_MAX.to_string()];
+    for entry in &kept.entries {
+        let is_there = if entry.content.is_some() { "1" } else { "0" };
+        let content = entry.content.clone().unwrap_or_default();
+        all.extend([entry.name.clone(), is_there.to_string(), content]);
+    }
+    all
+}
+
 const fn word_of(prefer: Prefer) -> &'static str {
     match prefer {
         Prefer::Freshness => "freshness",
@@ -453,7 +511,7 @@ mod tests {
 
     #[test]
     fn every_refusal_of_a_script_is_one_that_members_know() {
-        for script in [APPEND, RENEW, READ, ROSTER, TRIM, BEGIN] {
+        for script in [APPEND, RENEW, READ, ROSTER, TRIM, KEPT_ALIKE, BEGIN] {
             for rest in script.split("{'refused', '").skip(1) {
                 let name = rest.split('\'').next().unwrap();
                 assert!(Refusal::ALL.iter().any(|refusal| refusal.name() == name), "{name}");

@@ -72,6 +72,8 @@ pub struct SlotMap {
     pub nodes: Vec<NodeAddress>,
     /// The replicas of each; none for a node that a redirection named.
     replicas: Vec<Vec<NodeAddress>>,
+    /// Addresses of nodes that are called by a name.
+    called: Vec<(NodeAddress, NodeAddress)>,
 }
 
 /// A line about a node.
@@ -79,6 +81,7 @@ struct Told<'t> {
     id: &'t str,
     /// Of a replica: the id of its primary.
     follows: Option<&'t str>,
+    address: NodeAddress,
     node: NodeAddress,
     slots: Vec<(u16, u16)>,
 }
@@ -106,7 +109,16 @@ impl SlotMap {
             map.ranges.extend(one.slots.iter().map(|(first, last)| (*first, *last, index)));
         }
         map.ranges.sort_unstable();
+        let named = told.into_iter().filter(|one| one.address != one.node);
+        map.called = named.map(|one| (one.address, one.node)).collect();
         (!map.ranges.is_empty()).then_some(map)
+    }
+
+    /// What a node is called that is told by its address. Redirections tell that even where nodes
+    /// have names, unless `cluster-preferred-endpoint-type` says otherwise.
+    pub fn name_of(&self, place: NodeAddress) -> NodeAddress {
+        let called = self.called.iter().find(|(address, _)| *address == place);
+        called.map_or(place, |(_, node)| node.clone())
     }
 
     /// Says whether a node has slots, or is a replica of one that has.
@@ -165,14 +177,15 @@ fn read<'t>(line: &'t str, from: &NodeAddress, naming: Naming) -> Option<Told<'t
     let primary = words.next()?;
     let follows = has(&["slave", "replica"]).then_some(primary);
     let (address, rest) = place.split_once('@').unwrap_or((place, ""));
-    let mut node = NodeAddress::parse(address, from)?;
+    let address = NodeAddress::parse(address, from)?;
+    let mut node = address.clone();
     let name = rest.split(',').nth(1).filter(|name| !name.is_empty() && !name.contains('='));
     if let (Some(name), Naming::Name) = (name, naming) {
         node.host = name.to_string();
     }
     // A slot that is on its way, `[77->-…]`, is answered for by the node that has it still.
     let slots = words.skip(4).filter_map(range).collect();
-    Some(Told { id, follows, node, slots })
+    Some(Told { id, follows, address, node, slots })
 }
 
 fn range(word: &str) -> Option<(u16, u16)> {
@@ -228,6 +241,15 @@ e7d1eecce10fd6bb5eb35b9f99a514335d9ba9ca 127.0.0.1:30001@31001,hostname1 myself,
         let named = SlotMap::parse(ANSWER, &from, Naming::Name).unwrap();
         assert_eq!(named.node(0), Some(&address("hostname1:30001")));
         assert_eq!(named.node(16_383), Some(&address("127.0.0.1:30003")), "it tells no name");
+        for (place, node) in [
+            ("127.0.0.1:30002", "hostname2:30002"),
+            ("127.0.0.1:30004", "hostname4:30004"),
+            ("127.0.0.1:30003", "127.0.0.1:30003"),
+            ("127.0.0.1:30009", "127.0.0.1:30009"),
+        ] {
+            assert_eq!(named.name_of(address(place)), address(node), "as redirections tell it");
+            assert_eq!(map.name_of(address(place)), address(place));
+        }
         for bad in ["", "OK", "a b c", "id 127.0.0.1:1@2 master - 0 0 1 connected 7-99999"] {
             assert_eq!(SlotMap::parse(bad, &from, Naming::Address), None, "{bad}");
         }

@@ -25,18 +25,7 @@ pub fn client_config(tls: &OriginTls) -> Result<Arc<ClientConfig>, String> {
 /// The same, where a certificate may be for `own` too: the name of an origin that is asked by the
 /// Hosts it is sent. It may be for any of `more_names` in either case.
 pub fn config_for(tls: &OriginTls, own: Option<&str>) -> Result<Arc<ClientConfig>, String> {
-    let roots = match &tls.roots {
-        Roots::System => system_roots().clone(),
-        Roots::Given(all) => {
-            let mut store = RootCertStore::empty();
-            for der in all {
-                store
-                    .add(CertificateDer::from(der.clone()))
-                    .map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
-            }
-            store
-        }
-    };
+    let roots = roots(&tls.roots)?;
     let versions: &[&rustls::SupportedProtocolVersion] = match tls.min {
         TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
@@ -148,6 +137,22 @@ const fn is_about_the_name(error: &rustls::Error) -> bool {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
         )
     )
+}
+
+/// What certificates have to be vouched for by; the error says what is wrong with a CA's.
+pub fn roots(wanted: &Roots) -> Result<RootCertStore, String> {
+    match wanted {
+        Roots::System => Ok(system_roots().clone()),
+        Roots::Given(all) => {
+            let mut store = RootCertStore::empty();
+            for der in all {
+                store
+                    .add(CertificateDer::from(der.clone()))
+                    .map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
+            }
+            Ok(store)
+        }
+    }
 }
 
 // Read once: hundreds of certificates, parsed in tens of milliseconds.

@@ -5,7 +5,9 @@
 pub mod certified;
 pub mod client;
 pub mod clients;
+pub mod development;
 pub mod fingerprint;
+pub mod interim;
 pub mod server;
 pub mod sni;
 pub mod ticket_keys;

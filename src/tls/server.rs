@@ -1,9 +1,12 @@
 //! rustls server settings from a site, under CloudFront's security policy names: one per
 //! certificate, and one more for each rule about viewers' certificates of hosts that it stands for.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
@@ -22,9 +25,39 @@ use crate::distribution::viewer_tls::ClientCertificates;
 pub struct ServerTls {
     table: ByName<ByRule>,
     rules: Option<Rules>,
+    http1_only: Option<Http1Only>,
     unknown_sni: UnknownSni,
     /// The same certificates for QUIC, where HTTP/3 is spoken.
     quic: Option<Arc<ServerConfig>>,
+    ground: Ground,
+}
+
+/// What settings depend on beside their certificate and their rule.
+struct Ground {
+    policy: TlsPolicy,
+    client_roots: Vec<Vec<u8>>,
+    tickets: Arc<Tickets>,
+}
+
+impl Ground {
+    fn is_like(&self, other: &Self) -> bool {
+        self.policy == other.policy
+            && self.client_roots == other.client_roots
+            && Arc::ptr_eq(&self.tickets, &other.tickets)
+    }
+}
+
+/// What was prepared before, by the first certificate of a chain.
+type Prepared<'b> = HashMap<&'b [u8], (&'b Certificate, &'b Chosen)>;
+
+fn prepared(before: &ServerTls) -> Prepared<'_> {
+    let all = before.table.all().iter();
+    all.filter_map(|(one, by_rule)| Some((one.chain.first()?.as_slice(), (&**one, &by_rule.plain))))
+        .collect()
+}
+
+fn is_same(one: &Certificate, other: &Certificate) -> bool {
+    one.chain == other.chain && one.key.is_same(&other.key)
 }
 
 /// What a handshake is done with under each rule.
@@ -33,6 +66,47 @@ struct ByRule {
     /// By the place of the rule in `Rules::all`; those of hosts that the certificate may be shown
     /// for.
     ruled: Vec<(usize, Chosen)>,
+    /// The same without HTTP/2, where there are hosts that leave it out.
+    http1: Option<Box<Self>>,
+}
+
+impl ByRule {
+    // The same, with HTTP/1.1 alone to choose from.
+    fn over_http1(&self) -> Self {
+        let over_http1 = |one: &Chosen| {
+            let mut config = ServerConfig::clone(&one.config);
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            let names = Arc::clone(&one.names);
+            Chosen { config: Arc::new(config), names, rule: one.rule.clone() }
+        };
+        Self {
+            plain: over_http1(&self.plain),
+            ruled: self.ruled.iter().map(|(at, one)| (*at, over_http1(one))).collect(),
+            http1: None,
+        }
+    }
+}
+
+/// Which hosts leave HTTP/2 out; `None` in the place of it: none does.
+struct Http1Only {
+    hosts: HostTable,
+    /// By distribution.
+    of: Vec<bool>,
+}
+
+impl Http1Only {
+    fn new(site: &Site) -> Option<Self> {
+        let of: Vec<bool> =
+            site.distributions.iter().map(|one| !one.versions.has_http2()).collect();
+        of.contains(&true).then(|| Self { hosts: site.hosts.clone(), of })
+    }
+
+    // Whether a server name is that of such a host; a viewer that names none may mean what takes
+    // every host.
+    fn takes(&self, server_name: Option<&str>) -> bool {
+        let at = self.hosts.find(server_name.unwrap_or_default());
+        at.is_some_and(|at| self.of.get(at) == Some(&true))
+    }
 }
 
 /// Which hosts want what of their viewers' certificates; `None` in the place of it: none wants any.
@@ -98,26 +172,57 @@ fn may_stand_for(names: &[String], pattern: &str) -> bool {
 }
 
 /// A certificate ready for handshakes.
+#[derive(Clone)]
 pub struct Chosen {
     pub config: Arc<ServerConfig>,
     pub names: Arc<[String]>,
-    /// What is wanted of the viewer's own certificate.
-    pub rule: Option<Arc<ClientCertificates>>,
+    /// What is wanted of the viewer's own certificate, and what verifies that.
+    pub rule: Option<Ruling>,
+}
+
+/// A rule about viewers' certificates, ready for handshakes.
+#[derive(Clone)]
+pub struct Ruling {
+    pub rule: Arc<ClientCertificates>,
+    pub verifier: Arc<dyn ClientCertVerifier>,
 }
 
 impl ServerTls {
     /// Prepares every certificate of a site.
     pub fn new(site: &Site, tickets: &Arc<Tickets>) -> Result<Self, String> {
+        Self::following(site, tickets, None)
+    }
+
+    /// The same where others were in force: what was prepared for a certificate that stays is used
+    /// again, with the sessions that it remembers.
+    pub fn following(
+        site: &Site,
+        tickets: &Arc<Tickets>,
+        before: Option<&Self>,
+    ) -> Result<Self, String> {
+        let ground = Ground {
+            policy: site.tls_policy,
+            client_roots: site.listen.client_roots.clone(),
+            tickets: Arc::clone(tickets),
+        };
+        let before = before.filter(|before| before.ground.is_like(&ground));
+        let known = before.map(prepared).unwrap_or_default();
+        let known = |certificate: &Certificate| {
+            let (one, chosen) = known.get(certificate.chain.first()?.as_slice())?;
+            is_same(one, certificate).then(|| Chosen::clone(chosen))
+        };
         let rules = Rules::new(site);
+        let http1_only = Http1Only::new(site);
         let prepare = |certificate: &Arc<Certificate>| {
             let names: Arc<[String]> = certificate.names.clone().into();
             let chosen = |rule: Option<&Arc<ClientCertificates>>| {
-                let asks = match rule {
-                    Some(rule) => Asks::Viewers(rule),
+                let rule = rule.map(|rule| ruling(rule, site.tls_policy)).transpose()?;
+                let asks = match &rule {
+                    Some(ruling) => Asks::Viewers(ruling),
                     None => Asks::Edges(&site.listen.client_roots),
                 };
                 let config = server_config(certificate, site.tls_policy, (tickets, asks))?;
-                Ok::<_, String>(Chosen { config, names: Arc::clone(&names), rule: rule.cloned() })
+                Ok::<_, String>(Chosen { config, names: Arc::clone(&names), rule })
             };
             let mut ruled = Vec::new();
             if let Some(rules) = &rules {
@@ -125,11 +230,31 @@ impl ServerTls {
                     ruled.push((at, chosen(rules.all.get(at))?));
                 }
             }
-            Ok::<_, String>((Arc::clone(certificate), ByRule { plain: chosen(None)?, ruled }))
+            let plain = known(certificate).map_or_else(|| chosen(None), Ok)?;
+            let mut by_rule = ByRule { plain, ruled, http1: None };
+            if http1_only.is_some() {
+                by_rule.http1 = Some(Box::new(by_rule.over_http1()));
+            }
+            Ok::<_, String>((Arc::clone(certificate), by_rule))
         };
         let all = site.certificates.iter().map(prepare).collect::<Result<Vec<_>, String>>()?;
-        let quic = site.listen.http3.is_on().then(|| quic_config(site, tickets)).transpose()?;
-        Ok(Self { table: ByName::new(all), rules, unknown_sni: site.listen.unknown_sni, quic })
+        let quic = || match before.and_then(|before| before.quic_for(site)) {
+            Some(known) => Ok(known),
+            None => quic_config(site, tickets),
+        };
+        let quic = site.listen.http3.is_on().then(quic).transpose()?;
+        let (table, unknown_sni) = (ByName::new(all), site.listen.unknown_sni);
+        Ok(Self { table, rules, http1_only, unknown_sni, quic, ground })
+    }
+
+    // The settings for QUIC, if they are for exactly these certificates.
+    fn quic_for(&self, site: &Site) -> Option<Arc<ServerConfig>> {
+        let (own, all) = (self.table.all(), &site.certificates);
+        let mut both = own.iter().zip(all);
+        let is_whole = own.len() == all.len()
+            && self.unknown_sni == site.listen.unknown_sni
+            && both.all(|((one, _), other)| is_same(one, other));
+        self.quic.clone().filter(|_| is_whole)
     }
 
     /// Settings of all certificates for QUIC, where HTTP/3 is spoken.
@@ -166,6 +291,8 @@ impl ServerTls {
             return None;
         }
         let (_, by_rule) = self.table.choose(name, hello.signature_schemes(), local)?;
+        let is_http1 = self.http1_only.as_ref().is_some_and(|known| known.takes(name));
+        let by_rule = by_rule.http1.as_deref().filter(|_| is_http1).unwrap_or(by_rule);
         match self.rules.as_ref().and_then(|rules| rules.at(name)) {
             None => Some(&by_rule.plain),
             Some(rule) => by_rule.ruled.iter().find(|(at, _)| *at == rule).map(|(_, one)| one),
@@ -178,7 +305,18 @@ impl ServerTls {
 enum Asks<'a> {
     /// Of edges, if there are roots (DER) that they are known by; a viewer need not show one.
     Edges(&'a [Vec<u8>]),
-    Viewers(&'a ClientCertificates),
+    Viewers(&'a Ruling),
+}
+
+fn provider(policy: TlsPolicy) -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.retain(|suite| allows(policy, suite));
+    provider
+}
+
+fn ruling(rule: &Arc<ClientCertificates>, policy: TlsPolicy) -> Result<Ruling, String> {
+    let verifier = viewer_rule::verifier(rule, Arc::new(provider(policy)))?;
+    Ok(Ruling { rule: Arc::clone(rule), verifier })
 }
 
 fn server_config(
@@ -186,8 +324,7 @@ fn server_config(
     policy: TlsPolicy,
     (tickets, asks): (&Arc<Tickets>, Asks<'_>),
 ) -> Result<Arc<ServerConfig>, String> {
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.cipher_suites.retain(|suite| allows(policy, suite));
+    let provider = provider(policy);
     let key = certified_key(certificate, &provider)?;
     let versions: &[&rustls::SupportedProtocolVersion] = match policy {
         TlsPolicy::Tls13_2025 => &[&rustls::version::TLS13],
@@ -204,16 +341,14 @@ fn server_config(
         Asks::Edges(roots) => {
             builder.with_client_cert_verifier(clients::verifier(roots, provider)?)
         }
-        Asks::Viewers(rule) => {
-            builder.with_client_cert_verifier(viewer_rule::verifier(rule, provider)?)
-        }
+        Asks::Viewers(ruling) => builder.with_client_cert_verifier(Arc::clone(&ruling.verifier)),
     };
     let mut config =
         builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = match asks {
         Asks::Edges(roots) => ticketer(tickets, roots),
-        Asks::Viewers(rule) => tickets.under(viewer_rule::ticket_rule(rule)),
+        Asks::Viewers(ruling) => tickets.under(viewer_rule::ticket_rule(&ruling.rule)),
     };
     if matches!(asks, Asks::Viewers(_)) {
         // Tickets alone are taken up, which their rule has sealed.

@@ -35,6 +35,11 @@ impl<T> ByName<T> {
         Self { all, names, addresses }
     }
 
+    /// All of them, the default first.
+    pub fn all(&self) -> &[(Arc<Certificate>, T)] {
+        &self.all
+    }
+
     /// The default.
     pub fn first(&self) -> Option<&(Arc<Certificate>, T)> {
         self.all.first()
@@ -115,12 +120,14 @@ fn suits(kind: KeyKind, scheme: SignatureScheme) -> bool {
 mod tests {
     use super::*;
     use crate::base::secret::Secret;
+    use crate::distribution::certificate::Serves;
     use crate::semantics::time::Timestamp;
 
     fn certificate(kind: KeyKind, names: &[&str]) -> (Arc<Certificate>, ()) {
         let names = names.iter().map(|name| (*name).to_string()).collect();
         let certificate = Certificate {
             ids: Vec::new(),
+            serves: Serves::Throughout,
             chain: vec![],
             key: Secret::new(vec![]),
             kind,

@@ -1,8 +1,8 @@
 //! A distribution's rule about viewers' certificates, as rustls keeps it, and what is read of a
 //! certificate that was let in.
 //!
-//! What a viewer sends is bounded before it is looked at. The date of a certificate is looked at
-//! again when a session is resumed: rustls verifies in whole handshakes alone.
+//! What a viewer sends is bounded before it is looked at. The dates of all its certificates are
+//! looked at again when a session is resumed: rustls verifies in whole handshakes alone.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -258,6 +258,12 @@ pub fn shown(
         Mode::Passthrough => Proof::Unverified,
         Mode::Required | Mode::Optional => Proof::Verified,
     };
+    let others: Vec<Box<[u8]>> = match proof {
+        Proof::Verified => Vec::new(),
+        Proof::Unverified => {
+            chain.into_iter().flatten().skip(1).map(|der| der.to_vec().into_boxed_slice()).collect()
+        }
+    };
     if proof == Proof::Verified && rule.expiry == Expiry::Checked && until.secs() < now.secs() {
         return Err(HandshakeRefusal::Expired);
     }
@@ -269,7 +275,38 @@ pub fn shown(
         sha256: hex(digest::digest(&digest::SHA256, leaf).as_ref(), ""),
         validity: format!("NotBefore={};NotAfter={}", to_the_second(from), to_the_second(until)),
         der: leaf.to_vec().into(),
+        others,
     }))
+}
+
+/// Says whether the certificates that a session began with would still be let in, where it is taken
+/// up again. Tickets are sealed under the rule with its roots, so only time can have changed
+/// anything: while none is over, nothing is verified anew.
+pub fn resumed(
+    chain: Option<&[CertificateDer<'_>]>,
+    rule: &ClientCertificates,
+    verifier: &dyn ClientCertVerifier,
+    now: Timestamp,
+) -> Result<(), HandshakeRefusal> {
+    let Some((leaf, others)) = chain.and_then(<[_]>::split_first) else { return Ok(()) };
+    if rule.mode == Mode::Passthrough || rule.expiry == Expiry::Ignored {
+        return Ok(());
+    }
+    let is_over = |der: &CertificateDer<'_>| match X509Certificate::from_der(der) {
+        Ok((_, parsed)) => {
+            u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0) < now.secs()
+        }
+        Err(_) => true,
+    };
+    if !is_over(leaf) && !others.iter().any(is_over) {
+        return Ok(());
+    }
+    // The one that is over may be on no way to an authority.
+    let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.secs()));
+    match verifier.verify_client_cert(leaf, others, at) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(HandshakeRefusal::of(&error).unwrap_or(HandshakeRefusal::BadCertificate)),
+    }
 }
 
 fn to_the_second(at: Timestamp) -> String {
@@ -357,6 +394,10 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+        KeyPair, KeyUsagePurpose,
+    };
 
     #[test]
     fn names_are_written_as_rfc_2253_has_them() {
@@ -372,6 +413,100 @@ mod tests {
     fn each_refusal_has_a_counter_of_its_own() {
         for (at, why) in HandshakeRefusal::ALL.into_iter().enumerate() {
             assert_eq!(why as usize, at, "{}", why.name());
+        }
+    }
+
+    /// A root, what it has signed, and what that has signed; each ends in a year of its own.
+    struct Chain {
+        root: Vec<u8>,
+        middle: CertificateDer<'static>,
+        leaf: CertificateDer<'static>,
+        /// Of no consequence: signed by nobody else, and over in 2031.
+        stray: CertificateDer<'static>,
+    }
+
+    fn params(name: &str, end: i32) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(end, 1, 1);
+        params
+    }
+
+    fn authority(name: &str, end: i32) -> CertificateParams {
+        let mut params = params(name, end);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+    }
+
+    fn chain(middle_end: i32, leaf_end: i32) -> Chain {
+        let key = || KeyPair::generate().unwrap();
+        let (root_key, root) = (key(), authority("root", 2060));
+        let root_der = root.self_signed(&root_key).unwrap().der().to_vec();
+        let root = Issuer::new(root, root_key);
+        let (middle_key, middle) = (key(), authority("middle", middle_end));
+        let middle_der = middle.signed_by(&middle_key, &root).unwrap().der().clone();
+        let middle = Issuer::new(middle, middle_key);
+        let mut leaf = params("viewer", leaf_end);
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = leaf.signed_by(&key(), &middle).unwrap().der().clone();
+        let stray = params("stray", 2031).self_signed(&key()).unwrap().der().clone();
+        Chain { root: root_der, middle: middle_der, leaf, stray }
+    }
+
+    fn rule(mode: Mode, expiry: Expiry, root: &[u8]) -> ClientCertificates {
+        ClientCertificates { mode, roots: vec![root.to_vec()], expiry, hints: Hints::Silent }
+    }
+
+    fn verifying(rule: &ClientCertificates) -> Arc<dyn ClientCertVerifier> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        verifier(rule, provider).unwrap()
+    }
+
+    // Days before and after the first of January of a year.
+    fn around(year: u64, days: i64) -> Timestamp {
+        let leaps = (1972..year).step_by(4).count() as u64;
+        let day = ((year - 1970) * 365 + leaps).checked_add_signed(days).unwrap();
+        Timestamp::from_secs(day * 86_400)
+    }
+
+    #[test]
+    fn a_session_is_taken_up_while_all_of_its_chain_holds() {
+        for (middle, leaf) in [(2035, 2040), (2040, 2035)] {
+            let made = chain(middle, leaf);
+            let shown = [made.leaf.clone(), made.middle.clone()];
+            let rule = rule(Mode::Required, Expiry::Checked, &made.root);
+            let verifier = verifying(&rule);
+            let at = |now| resumed(Some(&shown), &rule, &*verifier, now);
+            assert_eq!(at(around(2035, -1)), Ok(()), "{middle} {leaf}");
+            assert_eq!(at(around(2035, 1)), Err(HandshakeRefusal::Expired), "{middle} {leaf}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_no_way_to_an_authority_ends_no_session() {
+        let made = chain(2040, 2040);
+        let shown = [made.leaf.clone(), made.middle.clone(), made.stray.clone()];
+        let rule = rule(Mode::Optional, Expiry::Checked, &made.root);
+        let verifier = verifying(&rule);
+        assert_eq!(resumed(Some(&shown), &rule, &*verifier, around(2035, 0)), Ok(()));
+        assert_eq!(resumed(None, &rule, &*verifier, around(2035, 0)), Ok(()));
+    }
+
+    #[test]
+    fn a_rule_that_looks_at_no_end_ends_no_session() {
+        let made = chain(2035, 2035);
+        let shown = [made.leaf.clone(), made.middle.clone()];
+        let later = around(2050, 0);
+        for rule in [
+            rule(Mode::Required, Expiry::Ignored, &made.root),
+            ClientCertificates {
+                roots: Vec::new(),
+                ..rule(Mode::Passthrough, Expiry::Checked, &made.root)
+            },
+        ] {
+            assert_eq!(resumed(Some(&shown), &rule, &*verifying(&rule), later), Ok(()));
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Ticket keys as a fleet's log carries them: wrapped under a key that the log does not have.
+//! Ticket keys, and what is told of ordered certificates, as a fleet's log carries them: wrapped
+//! under a key that the log does not have.
 //!
-//! In base64: `version, nonce, AES-256-GCM(key)`; version and fleet are authenticated too.
+//! In base64: `version, nonce, AES-256-GCM(it)`; what it is, version and fleet are authenticated too.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf;
@@ -43,6 +44,8 @@ pub struct Wrapping {
     before: Option<RandomizedNonceKey>,
     /// What is authenticated beside the key itself.
     beside: Vec<u8>,
+    /// The same where it is no key: neither opens as the other.
+    beside_issuing: Vec<u8>,
 }
 
 impl Wrapping {
@@ -52,34 +55,63 @@ impl Wrapping {
             Some(before) => Some(derived(before, fleet)?),
             None => None,
         };
-        let beside = [&b"foreshore ticket key"[..], &[VERSION], fleet.as_bytes()].concat();
-        Some(Self { wraps: derived(&secrets.wraps, fleet)?, before, beside })
+        let beside = |what: &[u8]| [what, &[VERSION], fleet.as_bytes()].concat();
+        Some(Self {
+            wraps: derived(&secrets.wraps, fleet)?,
+            before,
+            beside: beside(b"foreshore ticket key"),
+            beside_issuing: beside(b"foreshore issuing"),
+        })
     }
 
     /// Wraps a key; `None` if there is no randomness.
     pub fn wrap(&self, key: &TicketKey) -> Option<String> {
-        let mut sealed = Vec::with_capacity(TicketKey::OCTETS + TAG);
-        key.write(&mut sealed);
-        let nonce = self.wraps.seal_in_place_append_tag(Aad::from(&self.beside), &mut sealed);
-        let nonce = nonce.ok()?;
-        Some(STANDARD.encode([&[VERSION][..], nonce.as_ref(), &sealed].concat()))
+        let mut octets = Vec::with_capacity(TicketKey::OCTETS + TAG);
+        key.write(&mut octets);
+        self.seal(octets, &self.beside)
     }
 
     /// Opens what `wrap` gave.
     pub fn open(&self, wrapped: &str) -> Result<TicketKey, KeyRefusal> {
+        let read = |octets: Vec<u8>| TicketKey::read(&octets);
+        self.opened(wrapped, &self.beside, |len| len == TicketKey::OCTETS + TAG, read)
+    }
+
+    /// Wraps what members tell each other of certificates that are ordered.
+    pub fn wrap_issuing(&self, octets: &[u8]) -> Option<String> {
+        self.seal(octets.to_vec(), &self.beside_issuing)
+    }
+
+    /// Opens what `wrap_issuing` gave.
+    pub fn open_issuing(&self, wrapped: &str) -> Result<Vec<u8>, KeyRefusal> {
+        self.opened(wrapped, &self.beside_issuing, |len| len >= TAG, Some)
+    }
+
+    fn seal(&self, mut octets: Vec<u8>, beside: &[u8]) -> Option<String> {
+        let nonce = self.wraps.seal_in_place_append_tag(Aad::from(beside), &mut octets).ok()?;
+        Some(STANDARD.encode([&[VERSION][..], nonce.as_ref(), &octets].concat()))
+    }
+
+    fn opened<T>(
+        &self,
+        wrapped: &str,
+        beside: &[u8],
+        fits: impl Fn(usize) -> bool,
+        read: impl Fn(Vec<u8>) -> Option<T>,
+    ) -> Result<T, KeyRefusal> {
         let octets = STANDARD.decode(wrapped).map_err(|_| KeyRefusal::Malformed)?;
         let (version, rest) = octets.split_first().ok_or(KeyRefusal::Malformed)?;
         if *version != VERSION {
             return Err(KeyRefusal::Version);
         }
         let (nonce, sealed) = rest.split_first_chunk::<12>().ok_or(KeyRefusal::Malformed)?;
-        if sealed.len() != TicketKey::OCTETS + TAG {
+        if !fits(sealed.len()) {
             return Err(KeyRefusal::Malformed);
         }
         let under = |key: &RandomizedNonceKey| {
             let (nonce, mut opened) = (Nonce::assume_unique_for_key(*nonce), sealed.to_vec());
-            let key = key.open_in_place(nonce, Aad::from(&self.beside), &mut opened).ok()?;
-            TicketKey::read(key)
+            let octets = key.open_in_place(nonce, Aad::from(beside), &mut opened).ok()?;
+            read(octets.to_vec())
         };
         let opened = under(&self.wraps).or_else(|| under(self.before.as_ref()?));
         opened.ok_or(KeyRefusal::Unopened)
@@ -153,6 +185,18 @@ mod tests {
         for text in ["", "k", "=", "not base64", &"A".repeat(4096)[..]] {
             assert!(shop.open(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_told_of_certificates_is_no_key_and_no_key_is_that() {
+        let shop = wrapping("shop", 1, None);
+        let told = shop.wrap_issuing(b"a chain").unwrap();
+        assert_eq!(shop.open_issuing(&told).unwrap(), b"a chain");
+        assert_eq!(wrapping("shop", 2, Some(1)).open_issuing(&told).unwrap(), b"a chain");
+        assert!(wrapping("shops", 1, None).open_issuing(&told).is_err());
+        assert!(shop.open_issuing(&wrapped(&shop)).is_err() && shop.open(&told).is_err());
+        let as_long = shop.wrap_issuing(&[0; TicketKey::OCTETS]).unwrap();
+        assert_eq!(shop.open(&as_long).err(), Some(KeyRefusal::Unopened));
     }
 
     #[test]

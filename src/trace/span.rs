@@ -38,8 +38,9 @@ impl From<String> for Told {
     }
 }
 
-/// The attributes by which X-Ray's filters find a request: its exporters make annotations of those
-/// that `aws.xray.annotations` names.
+/// The attributes by which X-Ray's filters find a request. The OpenTelemetry Collector's exporter
+/// makes annotations of those that `aws.xray.annotations` names, Rotel's of `annotation.*`: both are
+/// said.
 pub const ANNOTATED: &[&str] = &["distribution", "behavior", "result"];
 
 /// One span, ended.

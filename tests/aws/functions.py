@@ -3,12 +3,10 @@
 import json
 import sys
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import ClientError
+from calls import client_of, fault, many
 
 endpoint, port = sys.argv[1], int(sys.argv[2])
-client = boto3.client("cloudfront", endpoint_url=endpoint, config=Config(retries={"max_attempts": 1}))
+client = client_of(endpoint)
 CODE = b"""function handler(event) {
     console.log('saw ' + event.request.uri);
     event.request.uri = '/one';
@@ -16,21 +14,9 @@ CODE = b"""function handler(event) {
 }"""
 
 
-def fault(call, **args):
-    try:
-        call(**args)
-    except ClientError as error:
-        return [error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]]
-    return [200, ""]
-
-
 def summary(answer):
     of = answer["FunctionSummary"]
     return [of["Name"], of["Status"], of["FunctionMetadata"]["Stage"], of["FunctionConfig"]["Comment"]]
-
-
-def many(*items):
-    return {"Quantity": len(items), "Items": list(items)}
 
 
 config = {"Comment": "a & <b>", "Runtime": "cloudfront-js-2.0"}

@@ -40,4 +40,13 @@ seen["one"] = [one["Status"], one["InvalidationBatch"]["Paths"]["Items"], one["I
 pages = client.get_paginator("list_invalidations").paginate(DistributionId=distribution, PaginationConfig={"PageSize": 2})
 seen["pages"] = [[item["Id"] for item in page["InvalidationList"].get("Items", [])] for page in pages]
 client.get_waiter("invalidation_completed").wait(DistributionId=distribution, Id=seen["third"], WaiterConfig={"MaxAttempts": 1})
+old = boto3.client("cloudfront", api_version="2018-11-05", endpoint_url=endpoint, region_name="us-east-1")
+made = old.create_invalidation(DistributionId=distribution, InvalidationBatch=batch("old", ["/e*"]))["Invalidation"]["Id"]
+told = old.get_invalidation(DistributionId=distribution, Id=made)["Invalidation"]
+listed = old.list_invalidations(DistributionId=distribution)["InvalidationList"]
+seen["old"] = [told["Status"], told["InvalidationBatch"]["Paths"]["Items"], listed["Items"][0]["Id"] == made]
+try:
+    old.get_distribution(Id=distribution)
+except old.exceptions.ClientError as error:
+    seen["other shapes"] = [error.response["Error"]["Code"], "2018-11-05" in error.response["Error"]["Message"]]
 print(json.dumps(seen))

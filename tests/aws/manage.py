@@ -3,24 +3,10 @@
 import json
 import sys
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import ClientError
+from calls import client_of, fault, many
 
 endpoint, port, pem = sys.argv[1], int(sys.argv[2]), open(sys.argv[3]).read()
-client = boto3.client("cloudfront", endpoint_url=endpoint, config=Config(retries={"max_attempts": 1}))
-
-
-def many(*items):
-    return {"Quantity": len(items), "Items": list(items)}
-
-
-def fault(call, **args):
-    try:
-        call(**args)
-    except ClientError as error:
-        return [error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]]
-    return [200, ""]
+client = client_of(endpoint)
 
 
 def lost(sent, told, path=""):

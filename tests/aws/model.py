@@ -15,13 +15,26 @@ CALLS = [
     "CreateDistribution", "CreateDistributionWithTags", "GetDistribution", "GetDistributionConfig", "UpdateDistribution", "DeleteDistribution",
     "ListDistributions", "TagResource", "UntagResource", "ListTagsForResource", "ListDistributionsByCachePolicyId",
     "ListDistributionsByOriginRequestPolicyId", "ListDistributionsByResponseHeadersPolicyId", "ListDistributionsByKeyGroup",
+    "ListDistributionsByWebACLId", "ListDistributionsByVpcOriginId", "ListDistributionsByAnycastIpListId", "ListDistributionsByConnectionMode",
+    "ListDistributionsByOwnedResource", "ListDistributionsByTrustStore", "ListConflictingAliases", "AssociateAlias", "CopyDistribution",
+    "UpdateDistributionWithStagingConfig", "GetManagedCertificateDetails",
+    "CreateMonitoringSubscription", "GetMonitoringSubscription", "DeleteMonitoringSubscription",
+    "CreateRealtimeLogConfig", "GetRealtimeLogConfig", "UpdateRealtimeLogConfig", "DeleteRealtimeLogConfig", "ListRealtimeLogConfigs",
+    "ListDistributionsByRealtimeLogConfig",
+    "CreateTrustStore", "GetTrustStore", "UpdateTrustStore", "DeleteTrustStore", "ListTrustStores",
 ]
 for one, many in [
     ("CachePolicy", "CachePolicies"), ("OriginRequestPolicy", "OriginRequestPolicies"), ("ResponseHeadersPolicy", "ResponseHeadersPolicies"),
     ("OriginAccessControl", "OriginAccessControls"), ("CloudFrontOriginAccessIdentity", "CloudFrontOriginAccessIdentities"),
-    ("PublicKey", "PublicKeys"), ("KeyGroup", "KeyGroups"),
+    ("PublicKey", "PublicKeys"), ("KeyGroup", "KeyGroups"), ("FieldLevelEncryptionProfile", "FieldLevelEncryptionProfiles"),
+    ("ContinuousDeploymentPolicy", "ContinuousDeploymentPolicies"),
 ]:
     CALLS += [f"Create{one}", f"Get{one}", f"Get{one}Config", f"Update{one}", f"Delete{one}", f"List{many}"]
+# Of this kind, the one and its configuration have names of their own.
+CALLS += [
+    "CreateFieldLevelEncryptionConfig", "GetFieldLevelEncryption", "GetFieldLevelEncryptionConfig", "UpdateFieldLevelEncryptionConfig",
+    "DeleteFieldLevelEncryptionConfig", "ListFieldLevelEncryptionConfigs",
+]
 
 folder = pathlib.Path(botocore.__file__).parent / "data/cloudfront/2020-05-31"
 model = json.load(gzip.open(folder / "service-2.json.gz"))
@@ -68,12 +81,13 @@ faults = set()
 for call in CALLS:
     of = operations[call]
     faults |= {error["shape"] for error in of.get("errors", [])}
-    taken = shapes[of["input"]["shape"]]
-    if taken.get("payload"):
-        visit(taken["members"][taken["payload"]]["shape"])
-    given = shapes[of["output"]["shape"]] if "output" in of else {}
-    if given.get("payload"):
-        visit(given["members"][given["payload"]]["shape"])
+    for name in [of[way]["shape"] for way in ("input", "output") if way in of]:
+        members = shapes[name].get("members", {})
+        if shapes[name].get("payload"):
+            visit(members[shapes[name]["payload"]]["shape"])
+        elif members and not any("location" in member for member in members.values()):
+            # The body is all of it.
+            visit(name)
 
 print("""//! Pure: the shapes of the API's documents, and the statuses of its faults. Written by
 //! `tests/aws/model.py` out of the model that AWS publishes; not to be changed by hand.

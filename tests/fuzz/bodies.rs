@@ -5,10 +5,13 @@
 //! know nothing of either.
 
 use std::mem::MaybeUninit;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use foreshore::access::check_signature;
+use foreshore::access::form::encrypted;
 use foreshore::body::Content;
 use foreshore::body::framing::{Decoded, Decoder, Framing};
 use foreshore::cache::invalidations::{Matcher, canonical, parse_tag};
@@ -16,11 +19,13 @@ use foreshore::cloudfront::{formation, import, terraform};
 use foreshore::control::cloudfront::batch;
 use foreshore::control::s3::event::{self, Posted};
 use foreshore::control::s3::sns::Envelope;
+use foreshore::crypto::envelope::{Suite, UnwrappingKey, WrappingKey, decrypt};
 use foreshore::crypto::key::PublicKey;
 use foreshore::crypto::memory::VerifiedSignatures;
 use foreshore::crypto::policy;
 use foreshore::crypto::sigv4::Claim;
 use foreshore::crypto::url::TrustedKeys;
+use foreshore::distribution::field_encryption::{FieldPattern, Fields, Profile};
 use foreshore::distribution::functions::{Level, Runtime};
 use foreshore::distribution::limits::FIELDS_MAX;
 use foreshore::distribution::limits::Limits;
@@ -28,7 +33,7 @@ use foreshore::functions::level;
 use foreshore::listen::h1::head::{self as h1_head, NoHead};
 use foreshore::listen::h2::hpack::decode::{Decoder as Hpack, FieldList};
 #[cfg(feature = "http3")]
-use foreshore::listen::h3::frame::{Frames, Piece};
+use foreshore::listen::h3::frame::{self, Frames, Piece};
 #[cfg(feature = "http3")]
 use foreshore::listen::h3::qpack;
 use foreshore::message::connection::Connection;
@@ -37,13 +42,15 @@ use foreshore::message::request::ViewerRequest;
 use foreshore::origin::response_head;
 use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
-use foreshore::semantics::{cache_control, lists, ranges, structured, time, validators};
+use foreshore::semantics::{cache_control, form, lists, ranges, structured, time, validators};
 use foreshore::store::disk::record::{self, Header};
 use foreshore::store::disk::segment_list;
 use foreshore::tls::fingerprint;
 use http::Method;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::TokioIo;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What came of comparing two readings.
@@ -113,6 +120,15 @@ fn splits_agree(data: &[u8]) {
     }
 }
 
+// How long the head is that is read without a look for its end before.
+fn read_at_once(octets: &[u8], connection: &Connection, limits: &Limits) -> Option<usize> {
+    let within = h1_head::reach(octets, limits).ok()?;
+    let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut method = Method::GET;
+    let head = h1_head::read(octets, within, &mut lines, &mut method, connection, limits).ok()?;
+    Some(head.len)
+}
+
 fn our_requests(data: &[u8]) -> Vec<Read> {
     let connection = Connection::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
     let limits = Limits::default();
@@ -120,13 +136,16 @@ fn our_requests(data: &[u8]) -> Vec<Read> {
     let mut read = Vec::new();
     loop {
         let Ok(len) = h1_head::find_end(&rest, &limits) else { return read };
+        let at_once = read_at_once(&rest, &connection, &limits);
         let octets = rest.split_to(len);
         let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut method = Method::GET;
         let Ok(head) = h1_head::read(&octets, len, &mut lines, &mut method, &connection, &limits)
         else {
+            assert_eq!(at_once, None, "{:?}", String::from_utf8_lossy(data));
             return read;
         };
+        assert_eq!(at_once, Some(head.len), "{:?}", String::from_utf8_lossy(data));
         let request = &head.request;
         let fields = sorted(
             request.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())),
@@ -355,6 +374,30 @@ pub fn h3_streams(data: &[u8]) {
     for cut in [1, 2, 7] {
         assert_eq!(read(cut), whole);
     }
+    h3_control(data);
+}
+
+// The same octets as what the control stream and QPACK's two streams say.
+#[cfg(feature = "http3")]
+fn h3_control(data: &[u8]) {
+    if let Some((_, _, head)) = frame::read_head(data) {
+        assert!(head <= data.len() && head <= 16);
+    }
+    let _ = frame::check_settings(data);
+    let is_fine = |cut: usize| {
+        let mut held = Vec::new();
+        let is_fine = data
+            .chunks(cut.max(1))
+            .all(|chunk| qpack::decode::is_fine_for_decoder(&mut held, chunk));
+        assert!(held.len() <= 11);
+        is_fine
+    };
+    let whole = is_fine(data.len());
+    for cut in [1, 2, 7] {
+        assert_eq!(is_fine(cut), whole);
+    }
+    let one_by_one = data.chunks(1).all(qpack::decode::is_fine_for_encoder);
+    assert_eq!(qpack::decode::is_fine_for_encoder(data), one_by_one);
 }
 
 /// Octets as the value of every field we read, and text as paths, tags and items of invalidations.
@@ -479,6 +522,59 @@ pub fn events(data: &[u8]) {
             assert!(change.keys.iter().all(|key| key.len() <= data.len()), "{change:?}");
         }
     }
+}
+
+// A profile that the corpus has fields of, and the key that opens what it encrypts.
+fn sealing() -> &'static (Profile, UnwrappingKey) {
+    static MADE: OnceLock<(Profile, UnwrappingKey)> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let public = include_bytes!("../vectors/rsa2048-public.pem");
+        let key = PublicKey::from_pem("K", public).expect("a key of the vectors");
+        let patterns = ["card*", "cvc"].map(|text| FieldPattern::parse(text).expect("a pattern"));
+        let fields = Fields {
+            provider: "DEMO".into(),
+            key_name: "DEMOKEY".into(),
+            key_id: "K".into(),
+            key: key.rsa_der().and_then(|der| WrappingKey::from_der(der).ok()).expect("RSA"),
+            patterns: patterns.to_vec(),
+        };
+        let private = include_bytes!("../vectors/rsa2048-TEST-ONLY-private.pem");
+        let private = PrivateKeyDer::from_pem_slice(private).expect("a key of the vectors");
+        let opens = UnwrappingKey::from_der(private.secret_der()).expect("RSA");
+        (Profile { name: "p".into(), fields: vec![fields] }, opens)
+    })
+}
+
+/// Octets as a form: its pairs are it again, what is not encrypted stays octet for octet, and what
+/// is says the same once it is opened. And as a message: it is opened or refused.
+pub fn forms(data: &[u8]) {
+    let whole = |pair: form::Pair<'_>| match pair.value {
+        Some(value) => [pair.name, b"=", value].concat(),
+        None => pair.name.to_vec(),
+    };
+    let joined: Vec<Vec<u8>> = form::pairs(data).map(whole).collect();
+    assert_eq!(joined.join(&b'&'), data);
+    let (profile, key) = sealing();
+    let opened = decrypt(key, data);
+    assert!(opened.is_none_or(|opened| opened.text.len() < data.len()));
+    let Ok((out, count)) = encrypted(profile, Suite::Committed, data) else { return };
+    assert_eq!(form::pairs(&out).count(), form::pairs(data).count());
+    let mut changed = 0;
+    for (before, after) in form::pairs(data).zip(form::pairs(&out)) {
+        let name = form::decode(before.name).expect("a name that was read");
+        match (profile.find(&name), before.value) {
+            (Some(_), Some(value)) => {
+                changed += 1;
+                let sealed = form::decode(after.value.expect("a value")).expect("our own");
+                let message = STANDARD.decode(&sealed).expect("base64");
+                let opened = decrypt(key, &message).expect("our own message");
+                assert_eq!(Some(opened.text.as_slice()), form::decode(value).as_deref());
+                assert_eq!(before.name, after.name);
+            }
+            _ => assert_eq!(before, after),
+        }
+    }
+    assert_eq!(changed, count);
 }
 
 /// What lies on the disk, and what a TLS client says first: whatever is read of it would be written

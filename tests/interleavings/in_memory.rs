@@ -54,7 +54,7 @@ pub fn the_account_is_true() {
                     }
                     for found in store.find(format!("E\0/{key}\0").as_bytes()) {
                         assert_eq!(found.key.url(), format!("/{key}").as_bytes());
-                        found.live.used();
+                        found.flags.used();
                     }
                 }
             })

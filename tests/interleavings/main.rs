@@ -16,8 +16,12 @@ pub mod sync;
 pub mod content;
 #[path = "../../src/store/disk/mod.rs"]
 pub mod disk;
+#[path = "../../src/body/growing.rs"]
+mod growing;
 #[path = "../../src/store/memory.rs"]
 pub mod memory;
+#[path = "../../src/body/whole.rs"]
+mod whole;
 
 // What those sources call by name.
 pub use foreshore::body::{BodyError, Source, arena};

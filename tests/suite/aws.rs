@@ -20,6 +20,7 @@ fn aws(program: &Path, secret: &str) -> Command {
         .env("AWS_CONFIG_FILE", "/nonexistent")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
         .env("AWS_MAX_ATTEMPTS", "1")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("NODE_PATH", tool::folder().join("node/node_modules"));
     command
 }
@@ -92,7 +93,7 @@ fn the_aws_cli_invalidates_lists_and_waits() {
     cli(&edge, SECRET, &["wait", "invalidation-completed", "--distribution-id", "E1", "--id", id])
         .unwrap();
     assert!(
-        began.elapsed().as_secs() < 15,
+        began.elapsed().as_secs() < 20,
         "the waiter's first look is enough; it would look again after twenty seconds"
     );
     let got =
@@ -161,7 +162,7 @@ fn the_sdks_agree() {
     let faults = |name: &str| {
         (seen[name][0].as_u64().unwrap_or(0), seen[name][1].as_str().unwrap_or("").to_string())
     };
-    assert_eq!(faults("other"), (409, "InvalidationBatchAlreadyExists".into()));
+    assert_eq!(faults("other"), (400, "InvalidArgument".into()));
     assert_eq!(faults("nowhere"), (404, "NoSuchDistribution".into()));
     assert_eq!(faults("bad"), (400, "InvalidArgument".into()));
     assert_eq!(faults("missing"), (404, "NoSuchInvalidation".into()));
@@ -171,6 +172,8 @@ fn the_sdks_agree() {
         serde_json::json!([[seen["third"], seen["second"]], [seen["first"]]]),
         "newest first, two a page"
     );
+    assert_eq!(seen["old"], serde_json::json!(["Completed", ["/e*"], true]), "by an older version");
+    assert_eq!(seen["other shapes"], serde_json::json!(["UnsupportedOperation", true]));
     let js = script(Path::new("node"), "invalidate.cjs", &[&endpoint, "E1"]);
     assert_eq!(js["status"], "Completed");
     assert!(js["location"].as_str().unwrap().starts_with(&endpoint));
@@ -213,6 +216,107 @@ fn boto3_manages_distributions() {
     assert_eq!(seen["left"], 0, "{seen}");
 }
 
+#[test]
+fn boto3_flushes_a_stage_and_signs_what_replaces() {
+    if !tool::have(&[Tool::Module("boto3")]) {
+        return;
+    }
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
+    let edge = super::gateway::edge(&origin, "client_invalidation = { allow = \"access-key\" }\n");
+    let (admin, viewer) = (format!("http://{}", edge.admin), format!("http://{}", edge.http));
+    let python = tool::folder().join("python/bin/python");
+    let seen = script(&python, "gateway.py", &[&admin, &viewer]);
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    for (what, want) in [
+        ("flushed", r#"[202, ""]"#),
+        ("after", r#"["Miss", "Hit"]"#),
+        ("authorizers", r#"[202, ""]"#),
+        ("kept", "\"Hit\""),
+        ("no stage", r#"[404, "NotFoundException"]"#),
+        ("no api", r#"[404, "NotFoundException"]"#),
+        ("unsigned", r#"[200, "Hit", "199"]"#),
+        ("wrong secret", r#"[200, "Hit", "199"]"#),
+        ("wrong service", r#"[200, "Hit", "199"]"#),
+        ("signed", r#"[200, "Miss", ""]"#),
+        ("signed, not asked", r#"[200, "Hit", ""]"#),
+        ("HEAD", r#"[200, "Miss", ""]"#),
+    ] {
+        assert_eq!(seen[what], json(want), "{what}: {seen}");
+    }
+}
+
+#[test]
+fn the_cli_flushes_a_stage() {
+    if !tool::have(&[Tool::Installed("aws")]) {
+        return;
+    }
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
+    let edge = super::gateway::edge(&origin, "");
+    assert_eq!([edge.get("/prod/a").cache(), edge.get("/prod/a").cache()], ["Miss", "Hit"]);
+    let flushed = aws(&tool::folder().join("python/bin/aws"), SECRET)
+        .args(["--endpoint-url", &format!("http://{}", edge.admin), "apigateway"])
+        .args(["flush-stage-cache", "--rest-api-id", "a1b2c3", "--stage-name", "prod"])
+        .output()
+        .unwrap();
+    assert_eq!(said(flushed), Ok(String::new()));
+    assert_eq!(edge.get("/prod/a").cache(), "Miss");
+}
+
+#[test]
+fn boto3_manages_field_level_encryption() {
+    if !tool::have(&[Tool::Module("boto3")]) {
+        return;
+    }
+    let origin = Origin::start(|_| fresh(b"x"));
+    let edge = managed(&origin);
+    let endpoint = format!("http://{}", edge.admin);
+    let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example-fields.pem");
+    let python = tool::folder().join("python/bin/python");
+    let seen = script(&python, "forms.py", &[&endpoint, pem.to_str().unwrap()]);
+    let illegal = "IllegalFieldLevelEncryptionConfigAssociationWithCacheBehavior";
+    for (what, want) in [
+        ("profile", serde_json::json!([true, true])),
+        ("config", serde_json::json!([true, true])),
+        ("only", "c".into()),
+        ("profiles", serde_json::json!([["cards", "shop"]])),
+        ("configs", serde_json::json!([["c", 1]])),
+        ("updated", true.into()),
+        ("id", true.into()),
+    ] {
+        assert_eq!(seen[what], want, "{what}: {seen}");
+    }
+    for (what, status, code) in [
+        ("stale", 412, "PreconditionFailed"),
+        ("other reference", 400, "IllegalUpdate"),
+        ("no key", 404, "NoSuchPublicKey"),
+        ("twice", 409, "FieldLevelEncryptionProfileAlreadyExists"),
+        ("many patterns", 400, "TooManyFieldLevelEncryptionFieldPatterns"),
+        ("overlap", 400, "InvalidArgument"),
+        ("no profile", 404, "NoSuchFieldLevelEncryptionProfile"),
+        ("config twice", 409, "FieldLevelEncryptionConfigAlreadyExists"),
+        ("many arguments", 400, "TooManyFieldLevelEncryptionQueryArgProfiles"),
+        ("empty argument", 400, "QueryArgProfileEmpty"),
+        ("no config", 404, "NoSuchFieldLevelEncryptionConfig"),
+        ("clear viewers", 400, illegal),
+        ("clear origin", 400, illegal),
+        ("no post", 400, illegal),
+        ("config in use", 409, "FieldLevelEncryptionConfigInUse"),
+        ("profile in use", 409, "FieldLevelEncryptionProfileInUse"),
+        ("key in use", 409, "PublicKeyInUse"),
+    ] {
+        assert_eq!(seen[what], serde_json::json!([status, code]), "{what}: {seen}");
+    }
+    // It is obeyed: the name of the key is what messages name, and the profile as it was changed.
+    let url = format!("https://{}/pay", seen["domain"].as_str().unwrap());
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let args = ["explain", "--config", "edge.toml", "-X", "POST", "-H", kind, &url];
+    let (code, told, why) = super::support::edge::command(edge.path(), &args);
+    assert_eq!(code, 0, "{why}");
+    let profile = &seen["profile id"];
+    let want = format!("card*, cvc, iban encrypted by profile {profile}, suite 0x0478");
+    assert!(told.contains(&want), "{want} is not in {told}");
+}
+
 // An edge that is managed by the API, by a key that may do everything.
 fn managed(origin: &Origin) -> Edge {
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
@@ -221,6 +325,37 @@ fn managed(origin: &Origin) -> Edge {
     let text = super::support::edge::plain(origin.address, keys);
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     Edge::start_in(folder)
+}
+
+#[test]
+fn boto3_tries_out_and_promotes() {
+    if !tool::have(&[Tool::Module("boto3")]) {
+        return;
+    }
+    let origin = Origin::start(|_| fresh(b"x"));
+    let edge = Edge::start_in(super::control_plane::folder("certificates = \"any\"\n"));
+    let (endpoint, port) = (format!("http://{}", edge.admin), origin.address.port().to_string());
+    let python = tool::folder().join("python/bin/python");
+    let seen = script(&python, "deploy.py", &[&endpoint, &port]);
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    for (what, want) in [
+        ("copy", r#"[true, "old", true]"#),
+        ("policy", "[true, true]"),
+        ("listed", "true"),
+        ("in use", r#"[409, "ContinuousDeploymentPolicyInUse"]"#),
+        ("promoted", r#"["new", false, true, true]"#),
+        ("off", "false"),
+        ("conflicts", r#"[["www.example.com", true]]"#),
+        ("without a web ACL", "true"),
+        ("vpc", "0"),
+        ("managed", r#"[404, "EntityNotFound"]"#),
+        ("monitoring", "true"),
+        ("monitored twice", r#"[409, "MonitoringSubscriptionAlreadyExists"]"#),
+        ("unmonitored", r#"[404, "NoSuchMonitoringSubscription"]"#),
+        ("left", "0"),
+    ] {
+        assert_eq!(seen[what], json(want), "{what}");
+    }
 }
 
 #[test]
@@ -334,7 +469,7 @@ fn calls_that_are_wrong_are_answered_in_xml() {
             400,
             "InvalidArgument",
         ),
-        ("GET", "/2020-05-31/vpc-origin", String::new(), &token, 404, "UnsupportedOperation"),
+        ("POST", "/2020-05-31/vpc-origin", String::new(), &token, 404, "UnsupportedOperation"),
         (
             "POST",
             "/2020-05-31/distribution-tenant/T/invalidation",

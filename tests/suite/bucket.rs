@@ -97,7 +97,7 @@ fn sent(site: &Site, viewer: &ViewerRequest) -> Result<(OriginRequest, Option<St
     let (signatures, rates) = (VerifiedSignatures::default(), Buckets::default());
     let around = AdmitContext { node: "n", signatures: &signatures, rates: &rates, now: NOW };
     let routed = access::route(site, &head, NOW).map_err(|refusal| refusal.words().into_owned())?;
-    let wants = ask::wants(&routed);
+    let wants = ask::wants(&routed, NOW);
     access::admit(&routed, wants.caching(), around)
         .map_err(|refusal| refusal.words().into_owned())?;
     let mut key = Vec::new();

@@ -96,6 +96,31 @@ fn expect(text: &str, wanted: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn what_is_wrong_with_the_process_is_said_at_once() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[process]
+user = "a b"
+new_privileges = "never"
+core_dumps = true
+writable = "/var/log"
+users = "x"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:6:", "no user's name or number"),
+            ("broken.toml:7:", "is not known"),
+            ("broken.toml:8:", "true or false"),
+            ("broken.toml:9:", "is a string"),
+            ("broken.toml:10:", "is not a known key"),
+        ],
+    );
+}
+
+#[test]
 fn what_is_wrong_with_traces_is_said_at_once() {
     let text = r#"
 [listen]
@@ -126,6 +151,103 @@ sampling = 1
     );
     let missing = "[listen]\nhttp = [\"127.0.0.1:80\"]\n[traces]\nrate = \"1%\"\n";
     expect(missing, &[("broken.toml:", "traces.endpoint is missing")]);
+}
+
+// What somebody who has never seen such a file writes is answered with what to write instead.
+#[test]
+fn a_wrong_kind_is_answered_with_an_example() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+[limits]
+drain = 5
+[store]
+memory = 64
+[admin]
+token = "abc"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:5:", "limits.drain is a number"),
+            ("broken.toml:7:", "store.memory is a number"),
+            ("broken.toml:9:", "admin.token is a string"),
+        ],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.toml");
+    std::fs::write(&path, text).unwrap();
+    let check = |path: &str| {
+        let (code, out, err) = command(&root(), &["check", "--config", path]);
+        assert_eq!(code, 1, "{out}{err}");
+        out + &err
+    };
+    let said = check(path.to_str().unwrap());
+    for remedy in ["such as \"10s\"", "such as \"64MiB\"", "{ file = \"FILE\" }"] {
+        assert!(said.contains(remedy), "no {remedy} in\n{said}");
+    }
+    // Of an address that is none it does not follow that the behavior names the wrong origin.
+    let address = "[listen]\nhttp = [\"127.0.0.1:80\"]\n[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n\
+        [[distribution.origin]]\nid = \"o\"\nurl = \"htp://127.0.0.1:1\"\n\
+        [[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n";
+    std::fs::write(&path, address).unwrap();
+    let said = check(path.to_str().unwrap());
+    assert!(said.contains("the scheme is not one of"), "{said}");
+    assert!(said.contains("1 problem; nothing was loaded"), "{said}");
+    // Of a file that is not there nothing else is wrong.
+    let said = check("/nowhere/edge.toml");
+    assert!(said.contains("cannot be read"), "{said}");
+    assert!(said.contains("1 problem; nothing was loaded"), "{said}");
+}
+
+#[cfg(feature = "acme")]
+#[test]
+fn what_is_wrong_with_an_ordered_certificate_is_said_at_once() {
+    let text = r#"
+[listen]
+http = ["127.0.0.1:80"]
+
+[[certificate]]
+chain = "x.pem"
+[certificate.acme]
+names = ["www.example.com", "*.example.com", "192.0.2.1", "www.example.com"]
+directory = "http://ca.test/dir"
+accept_terms = false
+contact = ["operations@example.com"]
+challenge = "http-01"
+dns_command = ["x"]
+key = "rsa-1024"
+orderer = "edge-1"
+folder = "shared"
+window = 1
+eab = { kid = "k" }
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:", "either ordered (acme) or in files"),
+            ("broken.toml:8:", "\"192.0.2.1\" is no name that a CA issues for"),
+            ("broken.toml:8:", "\"www.example.com\" stands twice"),
+            ("broken.toml:9:", "https URL"),
+            ("broken.toml:10:", "no CA issues without agreement"),
+            ("broken.toml:11:", "is no contact"),
+            ("broken.toml:12:", "a wildcard can be proved in DNS only"),
+            ("broken.toml:13:", "dns_command is for"),
+            ("broken.toml:14:", "\"rsa-1024\" is not known"),
+            ("broken.toml:15:", "an orderer is a member of a fleet"),
+            ("broken.toml:17:", "window"),
+            ("broken.toml:18:", "hmac is missing"),
+        ],
+    );
+    let missing = "[listen]\nhttp = [\"127.0.0.1:80\"]\n[[certificate]]\n[certificate.acme]\nca = \"system\"\n";
+    expect(
+        missing,
+        &[
+            ("broken.toml:", "certificate.acme.names is missing"),
+            ("broken.toml:", "certificate.acme.accept_terms is missing"),
+            ("broken.toml:", "certificate.acme.challenge is missing"),
+        ],
+    );
 }
 
 #[test]
@@ -286,6 +408,51 @@ origin = "app"
     assert_eq!(found.len(), 2, "{found:#?}");
 }
 
+// What several distributions name has to be there, once; a mistake in it is not one of theirs.
+#[test]
+fn trust_stores_and_client_certificates_are_named_by_what_is_there() {
+    let text = r#"
+[trust_store.partner]
+file = "missing.pem"
+
+[client_certificate.half]
+chain = "missing.pem"
+
+[listen]
+http = ["127.0.0.1:80"]
+
+[[distribution]]
+id = "E1"
+hosts = ["a.test"]
+client_certificates = { mode = "optional", trust_store_id = "partners" }
+
+[[distribution.origin]]
+id = "app"
+url = "https://app.test"
+tls = { certificate_id = "half", chain = "c.pem", key = "c.key" }
+
+[[distribution.origin]]
+id = "other"
+url = "https://app.test"
+tls = { certificate_id = "none" }
+
+[[distribution.behavior]]
+path = "*"
+origin = "app"
+"#;
+    let found = expect(
+        text,
+        &[
+            ("broken.toml:3:", "missing.pem"),
+            ("broken.toml:", "client_certificate.NAME.key is missing"),
+            ("broken.toml:14:", "there is no trust store \"partners\""),
+            ("broken.toml:19:", "not of both"),
+            ("broken.toml:24:", "there is no client certificate \"none\""),
+        ],
+    );
+    assert_eq!(found.len(), 5, "{found:#?}");
+}
+
 #[test]
 fn http_version_is_one_of_two_and_not_for_folders() {
     let text = r#"
@@ -372,6 +539,22 @@ grpc = false
 path = "*"
 origin = "new"
 grpc = "yes"
+
+[[distribution]]
+id = "E2"
+hosts = ["b.test"]
+
+[[distribution.origin]]
+id = "either"
+url = "https://either.test"
+http_version = "http2"
+match_viewer = true
+
+[[distribution.behavior]]
+path = "*"
+origin = "either"
+methods = "all"
+grpc = true
 "#;
     expect(
         text,
@@ -380,6 +563,7 @@ grpc = "yes"
             ("broken.toml:35:", "does not allow POST"),
             ("broken.toml:41:", "origin \"files\" is a folder"),
             ("broken.toml:51:", "grpc is a string"),
+            ("broken.toml:67:", "origin \"either\" has match_viewer"),
         ],
     );
 }
@@ -483,6 +667,106 @@ cache_policy = "p"
     );
     // And that nothing is listened for.
     assert_eq!(found.len(), 8, "{}", found.join("\n"));
+}
+
+#[test]
+fn realtime_logs_that_nobody_could_tell_apart_are_named() {
+    let text = r#"
+[log]
+access = "one.log"
+realtime = { file = "two.log" }
+realtime_config.shop = { file = "two.log", behaviors = "all" }
+realtime_config.cart = { file = "one.log" }
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+[[distribution.origin]]
+id = "o"
+url = "https://app.test"
+[[distribution.behavior]]
+path = "/shop/*"
+origin = "o"
+realtime_config = "shopp"
+[[distribution.behavior]]
+path = "*"
+origin = "o"
+realtime_log = true
+realtime_config = "cart"
+"#;
+    expect(
+        text,
+        &[
+            ("broken.toml:5:", "file = \"two.log\": a log has a file of its own"),
+            ("broken.toml:5:", "behaviors"),
+            ("broken.toml:6:", "file = \"one.log\": a log has a file of its own"),
+            ("broken.toml:16:", "realtime_config = \"shopp\": there is no such real-time log"),
+            ("broken.toml:16:", "did you mean \"shop\"?"),
+            ("broken.toml:21:", "realtime_config names another log"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_wrong_with_field_encryption_is_said_at_once() {
+    let key = |name: &str| root().join("tests/vectors").join(name);
+    let (rsa, ec) = (key("rsa2048-public.pem"), key("ecdsa-p256-public.pem"));
+    let text = format!(
+        r#"
+[listen]
+http = ["127.0.0.1:80"]
+[[public_key]]
+id = "KRSA"
+file = {rsa:?}
+name = ""
+[[public_key]]
+id = "KEC"
+file = {ec:?}
+[[field_encryption_profile.a.fields]]
+provider = ""
+key = "KEC"
+patterns = ["card*", "card1", "a b"]
+[[field_encryption_profile.a.fields]]
+key = "KNONE"
+key_name = "x"
+[field_encryption.c]
+suite = "0x0578"
+profile = "b"
+profiles = {{ x = "none" }}
+unknown_type = "drop"
+[[distribution]]
+id = "E1"
+hosts = ["*"]
+[[distribution.origin]]
+id = "o"
+url = "https://app.test"
+[[distribution.behavior]]
+path = "*"
+origin = "o"
+field_encryption = "d"
+cache_post = {{}}
+"#
+    );
+    expect(
+        &text,
+        &[
+            ("broken.toml:7:", "a key's name has 1 to 255 octets"),
+            ("broken.toml:12:", "a provider has 1 to 255 octets"),
+            ("broken.toml:13:", "field-level encryption takes RSA keys"),
+            ("broken.toml:14:", "\"card1\" and \"card*\" take in the same names"),
+            ("broken.toml:14:", "\"a b\" is no pattern of field names"),
+            ("broken.toml:", "fields.provider is missing"),
+            ("broken.toml:", "fields.patterns is missing"),
+            ("broken.toml:16:", "there is no public key \"KNONE\""),
+            ("broken.toml:17:", "key_name is not a known key"),
+            ("broken.toml:19:", "suite = \"0x0578\" is not known"),
+            ("broken.toml:20:", "there is no field encryption profile \"b\""),
+            ("broken.toml:21:", "there is no field encryption profile \"none\""),
+            ("broken.toml:22:", "unknown_type = \"drop\" is not known"),
+            ("broken.toml:32:", "there is no field encryption \"d\""),
+            ("broken.toml:32:", "does not allow POST"),
+            ("broken.toml:32:", "field_encryption beside cache_post"),
+        ],
+    );
 }
 
 #[test]

@@ -165,6 +165,27 @@ fn no_read_is_older_than_the_last_acknowledged_purge() {
 }
 
 #[test]
+fn the_command_reloads_and_tells_each_mistake() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let edge = Edge::before(origin.address, "");
+    let (admin, token) = (edge.admin.to_string(), edge.path().join("data/admin-token"));
+    let reload = || {
+        let arguments =
+            ["reload", "--admin", admin.as_str(), "--token-file", token.to_str().unwrap()];
+        command(edge.path(), &arguments)
+    };
+    let (code, said, wrong) = reload();
+    assert_eq!((code, said.trim()), (0, "reloaded"), "{wrong}");
+    let file = edge.path().join("edge.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text + "nonsense = 1\n").unwrap();
+    let (code, said, wrong) = reload();
+    assert!(code == 1 && said.is_empty(), "{said}");
+    assert!(wrong.contains("edge.toml:") && wrong.contains("nonsense"), "{wrong}");
+    assert_eq!(edge.get("/a").text(), "x");
+}
+
+#[test]
 fn a_reload_swaps_everything_or_nothing() {
     let (first, second) = (Origin::start(|_| fresh(b"first")), Origin::start(|_| fresh(b"second")));
     let edge = Edge::before(first.address, "");
@@ -233,6 +254,9 @@ fn calls_without_a_signature_may_look_distributions_up_where_no_api_makes_any() 
             "{what} {status} {said}"
         );
     }
+    // A page that is open in a browser is no script, whatever site it is of.
+    let page = "Origin: http://evil.test\r\n";
+    assert_eq!(edge.admin_with("GET", "/2020-05-31/distribution", "", page).0, 403);
     assert_eq!(ask(&start("[api]\n"), "distribution").0, 403);
     assert_eq!(ask(&Edge::before(origin.address, ""), "distribution").0, 403);
 }
@@ -269,6 +293,9 @@ fn purge_as_a_command() {
     let (status, said) =
         edge.admin("POST", "/v1/invalidations", r#"{"paths": ["/a"], "wait": 61}"#);
     assert!(status == 400 && said.contains("wait is at most 60 seconds"), "{status} {said}");
+    let (status, said) =
+        edge.admin("POST", "/v1/invalidations", r#"{"paths": ["/a"], "wait": "15s"}"#);
+    assert!(status == 400 && said.contains("expected a whole number"), "{status} {said}");
     let (code, out, err) = command(
         edge.path(),
         &["fleet", "--admin", &admin, "--token-file", token.to_str().unwrap()],

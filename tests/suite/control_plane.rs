@@ -1,24 +1,25 @@
 //! CloudFront's API as tools that manage distributions use it, by signed calls of our own: what is
 //! made is served, what is acknowledged outlives a kill, and what would not be obeyed is refused.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
 
-use foreshore::base::secret::Secret;
-use foreshore::crypto::sigv4::{self, Credentials, PathForm, Scope, Signed};
 use foreshore::semantics::time::Timestamp;
+use foreshore::tls::development::{self, Place};
 
+use super::gateway::sign;
 use super::support::origin::fresh;
 use super::support::{Edge, Origin, eventually};
 
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-const ALL: &str = "AKIDEXAMPLE";
+pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub const ALL: &str = "AKIDEXAMPLE";
 /// A key that is allowed nothing by name.
 const PLAIN: &str = "AKIDPLAIN";
 const OPTIMIZED: &str = "658327ea-f89d-4fab-a63d-7e88639e58f6";
 const PEM: &str = include_str!("../../config/example-signer.pem");
+/// RSA, as field-level encryption wants it.
+const FIELDS: &str = include_str!("../../config/example-fields.pem");
 
 /// An answer of the API.
 #[derive(Debug)]
@@ -76,34 +77,24 @@ pub fn configure(folder: &tempfile::TempDir, more: &str) {
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
 }
 
+/// A call that is signed for CloudFront under an id and a secret.
+pub fn signed_by(
+    edge: &Edge,
+    (id, secret): (&str, &str),
+    (method, target): (&str, &str),
+    more: &str,
+    body: &str,
+) -> Told {
+    let key = (id, secret, "cloudfront");
+    let fields = sign(key, (method, "admin", target), &[], body.as_bytes());
+    let fields: String = fields.iter().map(|line| format!("{line}\r\n")).collect();
+    let (status, head, body) = edge.admin_whole(method, target, body, &format!("{fields}{more}"));
+    Told { status, head, body }
+}
+
 fn signed(edge: &Edge, id: &str, method: &str, target: &str, more: &str, body: &str) -> Told {
     let target = format!("/2020-05-31/{target}");
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target.as_str(), None),
-    };
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let date = sigv4::amz_date(Timestamp(u64::try_from(now.as_millis()).unwrap()));
-    let payload = sigv4::sha256(body.as_bytes());
-    let lines = [("host", "admin".to_string()), ("x-amz-date", date.clone())];
-    let signed = Signed { method, path, query, fields: &lines, payload: &payload };
-    let secret = Secret::new(SECRET.to_string());
-    let credentials = Credentials { id: id.into(), secret, session_token: None };
-    let scope = Scope { region: "us-east-1", service: "cloudfront" };
-    let proof = sigv4::authorization(&signed, PathForm::Twice, &date, scope, &credentials);
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nX-Amz-Date: {date}\r\nAuthorization: {proof}\r\n{more}\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let mut tcp = TcpStream::connect(edge.admin).unwrap();
-    tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    tcp.write_all(head.as_bytes()).unwrap();
-    let mut all = String::new();
-    let _ = tcp.read_to_string(&mut all);
-    let status = all.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let (head, body) = all.split_once("\r\n\r\n").unwrap_or_default();
-    Told { status, head: head.to_string(), body: body.to_string() }
+    signed_by(edge, (id, SECRET), (method, target.as_str()), more, body)
 }
 
 pub fn call(edge: &Edge, method: &str, target: &str, body: &str) -> Told {
@@ -225,7 +216,7 @@ type Sample = (&'static str, &'static str, &'static str, String, [&'static str; 
 
 // Each kind but distributions: its path, its elements' name, where it is put, a configuration, and
 // a part of it that may be changed, with what it becomes.
-fn kinds(key: &str) -> Vec<Sample> {
+fn kinds(key: &str, fields: &str) -> Vec<Sample> {
     let choice = "<CookiesConfig><CookieBehavior>none</CookieBehavior></CookiesConfig>\
                   <QueryStringsConfig><QueryStringBehavior>all</QueryStringBehavior></QueryStringsConfig>";
     let comment = ["<Comment>c</Comment>", "<Comment>d</Comment>"];
@@ -289,19 +280,42 @@ fn kinds(key: &str) -> Vec<Sample> {
             format!("<Name>own</Name><Items><PublicKey>{key}</PublicKey></Items><Comment>c</Comment>"),
             comment,
         ),
+        (
+            "field-level-encryption-profile",
+            "FieldLevelEncryptionProfile",
+            "/config",
+            format!(
+                "<Name>own</Name><CallerReference>own</CallerReference><Comment>c</Comment><EncryptionEntities><Quantity>1</Quantity><Items>\
+                 <EncryptionEntity><PublicKeyId>{fields}</PublicKeyId><ProviderId>shop</ProviderId><FieldPatterns><Quantity>1</Quantity><Items>\
+                 <FieldPattern>card*</FieldPattern></Items></FieldPatterns></EncryptionEntity></Items></EncryptionEntities>"
+            ),
+            comment,
+        ),
+        (
+            "field-level-encryption",
+            "FieldLevelEncryption",
+            "/config",
+            "<CallerReference>own</CallerReference><Comment>c</Comment><QueryArgProfileConfig><ForwardWhenQueryArgProfileIsUnknown>true\
+             </ForwardWhenQueryArgProfileIsUnknown><QueryArgProfiles><Quantity>0</Quantity></QueryArgProfiles></QueryArgProfileConfig>"
+                .into(),
+            comment,
+        ),
     ]
 }
 
 #[test]
 fn every_kind_is_made_read_listed_changed_and_removed() {
     let edge = Edge::start_in(folder(""));
-    let signer = format!(
-        "<PublicKeyConfig><CallerReference>s</CallerReference><Name>signer</Name><EncodedKey>{PEM}</EncodedKey></PublicKeyConfig>"
-    );
-    let signer = call(&edge, "POST", "public-key", &signer).expect(201);
+    let make = |name: &str, pem: &str| {
+        let body = format!(
+            "<PublicKeyConfig><CallerReference>{name}</CallerReference><Name>{name}</Name><EncodedKey>{pem}</EncodedKey></PublicKeyConfig>"
+        );
+        call(&edge, "POST", "public-key", &body).expect(201)
+    };
+    let (signer, fields) = (make("signer", PEM), make("fields", FIELDS));
     assert!(signer.body.contains("<Comment></Comment>"), "{}", signer.body);
-    let key = signer.element("Id");
-    for (path, name, put, inner, [old, new]) in kinds(&key) {
+    for (path, name, put, inner, [old, new]) in kinds(&signer.element("Id"), &fields.element("Id"))
+    {
         let body = format!("<{name}Config>{inner}</{name}Config>");
         let made = call(&edge, "POST", path, &body).expect(201);
         let (id, etag) = (made.element("Id"), made.etag());
@@ -335,7 +349,7 @@ fn every_kind_is_made_read_listed_changed_and_removed() {
 fn what_is_named_stays_while_it_is_named() {
     let origin = Origin::start(|_| fresh(b"page"));
     let edge = Edge::start_in(folder(""));
-    let (path, name, _, inner, _) = kinds("").remove(0);
+    let (path, name, _, inner, _) = kinds("", "").remove(0);
     let policy =
         call(&edge, "POST", path, &format!("<{name}Config>{inner}</{name}Config>")).expect(201);
     let mut wanted = Wanted::new("r", &origin);
@@ -423,12 +437,22 @@ fn whatever_would_not_be_obeyed_is_refused_by_name() {
     let geo = "<Restrictions><GeoRestriction><RestrictionType>whitelist</RestrictionType><Quantity>1</Quantity><Items>\
                <Location>DE</Location></Items></GeoRestriction></Restrictions>";
     let log = "<Logging><Enabled>true</Enabled><IncludeCookies>false</IncludeCookies><Bucket>b</Bucket><Prefix></Prefix></Logging>";
+    let mtls = "<ViewerMtlsConfig><Mode>required</Mode><TrustStoreConfig><TrustStoreId>ts</TrustStoreId></TrustStoreConfig></ViewerMtlsConfig>";
+    let grpc = "<GrpcConfig><Enabled>true</Enabled></GrpcConfig>";
     let usual = Wanted::new("r", &origin);
     let more = |more: &str| Wanted { more: more.into(), ..usual.clone() };
     let in_origin = |more: &str| Wanted { origin: more.into(), ..usual.clone() };
     let behavior = |more: &str| Wanted { behavior: more.into(), ..usual.clone() };
     for (wanted, status, code, word) in [
-        (more("<Staging>true</Staging>"), 400, "InvalidArgument", "Staging"),
+        (more(&format!("<Staging>true</Staging>{aliases}")), 400, "InvalidArgument", "Aliases"),
+        (more(mtls), 400, "InvalidArgument", "no trust store"),
+        (behavior(grpc), 400, "InvalidArgument", "GrpcConfig"),
+        (
+            more("<ContinuousDeploymentPolicyId>none</ContinuousDeploymentPolicyId>"),
+            404,
+            "NoSuchContinuousDeploymentPolicy",
+            "none",
+        ),
         (more("<Later>1</Later>"), 400, "InvalidArgument", "Later"),
         (more("<PriceClass>x</PriceClass>"), 400, "InvalidArgument", "PriceClass"),
         (more(aliases), 400, "InvalidViewerCertificate", "www.example.com"),
@@ -497,7 +521,9 @@ fn whatever_would_not_be_obeyed_is_refused_by_name() {
         ("POST", "distribution", "<!DOCTYPE a><DistributionConfig/>", 400, "MalformedXML"),
         ("POST", "distribution", "<Tags/>", 400, "MalformedXML"),
         ("PATCH", "distribution", "", 404, "UnsupportedOperation"),
-        ("GET", "streaming-distribution", "", 404, "UnsupportedOperation"),
+        ("POST", "streaming-distribution", "", 404, "UnsupportedOperation"),
+        ("GET", "streaming-distribution/E1", "", 404, "NoSuchStreamingDistribution"),
+        ("GET", "vpc-origin/vo_1", "", 404, "EntityNotFound"),
         ("GET", "distribution?MaxItems=0", "", 400, "InvalidArgument"),
         ("GET", "distributionsByCachePolicyId/none", "", 404, "NoSuchCachePolicy"),
     ] {
@@ -508,6 +534,197 @@ fn whatever_would_not_be_obeyed_is_refused_by_name() {
     assert_eq!(listed.element("Quantity"), "0");
     assert!(!listed.body.contains("<Items>"), "{}", listed.body);
     assert!(!edge.path().join("data/api/distribution").exists());
+}
+
+#[test]
+fn trust_stores_have_the_certificates_that_the_file_has_for_their_bundles() {
+    let origin = Origin::start(|_| fresh(b"page"));
+    let folder = folder("[trust_store.\"s3://bucket/ca.pem\"]\nfile = \"certificates/ca.pem\"\n");
+    let (place, now) = (Place::of(folder.path(), "x"), Timestamp::from_secs(1_700_000_000));
+    development::make(&place, &["localhost".to_string()], now).unwrap();
+    let edge = Edge::start_in(folder);
+    let source = |key: &str| {
+        format!(
+            "<CaCertificatesBundleSource><CaCertificatesBundleS3Location><Bucket>bucket</Bucket><Key>{key}</Key><Region>eu-west-1</Region>\
+             </CaCertificatesBundleS3Location></CaCertificatesBundleSource>"
+        )
+    };
+    let create = |name: &str, key: &str, more: &str| {
+        let body = format!(
+            "<CreateTrustStoreRequest><Name>{name}</Name>{}{more}</CreateTrustStoreRequest>",
+            source(key)
+        );
+        call(&edge, "POST", "trust-store", &body)
+    };
+    let refused = create("clients", "other.pem", "");
+    refused.refused(400, "InvalidArgument");
+    assert!(refused.element("Message").contains("s3://bucket/other.pem"), "{}", refused.body);
+    let ocsp = "<UseClientCertificateOCSPEndpoint>true</UseClientCertificateOCSPEndpoint>";
+    create("clients", "ca.pem", ocsp).refused(400, "InvalidArgument");
+    let made = create("clients", "ca.pem", "").expect(201);
+    let (id, arn) = (made.element("Id"), made.element("Arn"));
+    assert_eq!(arn, format!("arn:aws:cloudfront::000000000177:trust-store/{id}"));
+    assert_eq!(
+        (made.element("Status").as_str(), made.element("NumberOfCaCertificates").as_str()),
+        ("active", "1")
+    );
+    create("clients", "ca.pem", "").refused(409, "EntityAlreadyExists");
+    let second = create("second", "ca.pem", "").expect(201).element("Id");
+    let tags = format!("tagging?Resource={}", arn.replace(':', "%3A").replace('/', "%2F"));
+    let body = "<Tags><Items><Tag><Key>team</Key><Value>edge</Value></Tag></Items></Tags>";
+    let tag = tags.replace('?', "?Operation=Tag&");
+    call(&edge, "POST", &tag, body).expect(204);
+    assert_eq!(call(&edge, "GET", &tags, "").expect(200).element("Value"), "edge");
+    let one = format!("trust-store/{id}");
+    let got = call(&edge, "GET", &one, "").expect(200);
+    assert_eq!((got.etag(), got.element("Name").as_str()), (made.etag(), "clients"));
+    let page = call(&edge, "POST", "trust-stores", "").expect(200);
+    assert!(page.body.contains(&id) && page.body.contains(&second), "{}", page.body);
+    let body = "<ListTrustStoresRequest><MaxItems>1</MaxItems></ListTrustStoresRequest>";
+    let page = call(&edge, "POST", "trust-stores", body).expect(200);
+    assert_eq!(page.body.matches("<TrustStoreSummary>").count(), 1, "{}", page.body);
+    assert!([&id, &second].contains(&&page.element("NextMarker")));
+    // A distribution names it, and it stays while one does.
+    let rule = |id: &str| {
+        format!(
+            "<ViewerMtlsConfig><Mode>optional</Mode><TrustStoreConfig><TrustStoreId>{id}</TrustStoreId></TrustStoreConfig></ViewerMtlsConfig>"
+        )
+    };
+    let wanted = Wanted { more: rule("ts_none"), ..Wanted::new("r", &origin) };
+    call(&edge, "POST", "distribution", &wanted.xml()).refused(400, "InvalidArgument");
+    let wanted = Wanted { more: rule(&id), ..wanted };
+    call(&edge, "POST", "distribution", &wanted.xml()).expect(201);
+    change(&edge, "DELETE", &one, &made.etag(), "").refused(409, "CannotDeleteEntityWhileInUse");
+    call(&edge, "PUT", &one, &source("ca.pem")).refused(400, "InvalidIfMatchVersion");
+    change(&edge, "PUT", &one, "E0", &source("ca.pem")).refused(412, "PreconditionFailed");
+    let same = change(&edge, "PUT", &one, &made.etag(), &source("ca.pem")).expect(200);
+    assert_eq!(same.etag(), made.etag());
+    change(&edge, "PUT", &one, &made.etag(), &source("x.pem")).refused(400, "InvalidArgument");
+    let other = format!("trust-store/{second}");
+    let etag = call(&edge, "GET", &other, "").expect(200).etag();
+    change(&edge, "DELETE", &other, &etag, "").expect(204);
+    call(&edge, "GET", &other, "").refused(404, "EntityNotFound");
+}
+
+fn log_config(element: &str, more: &str, fields: &[&str], rate: u32) -> String {
+    let fields: String = fields.iter().map(|field| format!("<Field>{field}</Field>")).collect();
+    format!(
+        "<{element}>{more}<EndPoints><member><StreamType>Kinesis</StreamType><KinesisStreamConfig><RoleARN>arn:aws:iam::1:role/r</RoleARN>\
+         <StreamARN>arn:aws:kinesis:us-east-1:1:stream/s</StreamARN></KinesisStreamConfig></member></EndPoints><Fields>{fields}</Fields>\
+         <SamplingRate>{rate}</SamplingRate></{element}>"
+    )
+}
+
+#[test]
+fn real_time_logs_are_those_that_the_file_has() {
+    let origin = Origin::start(|_| fresh(b"page"));
+    let told = ["timestamp", "sc-status", "cs-uri-stem"];
+    let edge = Edge::start_in(folder(
+        "[log.realtime_config.all]\nfile = \"rt.log\"\nfields = [\"timestamp\", \"sc-status\", \"cs-uri-stem\"]\n\
+         [log.realtime_config.more]\nfile = \"more.log\"\nfields = [\"timestamp\", \"sc-status\", \"cs-uri-stem\"]\n",
+    ));
+    let create = |name: &str, fields: &[&str], rate: u32| {
+        let name = format!("<Name>{name}</Name>");
+        let body = log_config("CreateRealtimeLogConfigRequest", &name, fields, rate);
+        call(&edge, "POST", "realtime-log-config", &body)
+    };
+    // What the file does not say is not written.
+    for (name, fields, rate, field) in [
+        ("a/b", &told[..], 100, "Name"),
+        ("none", &told[..], 100, "Name"),
+        ("all", &told[..], 50, "SamplingRate"),
+        ("all", &told[..2], 100, "Fields"),
+        ("all", &["timestamp", "sc-status", "cs-uri-stem", "c-ip"][..], 100, "Fields"),
+    ] {
+        let refused = create(name, fields, rate);
+        refused.refused(400, "InvalidArgument");
+        assert!(refused.element("Message").starts_with(field), "{}", refused.body);
+    }
+    let arn = create("all", &told, 100).expect(201).element("ARN");
+    assert_eq!(arn, "arn:aws:cloudfront::000000000177:realtime-log-config/all");
+    create("all", &told, 100).refused(409, "RealtimeLogConfigAlreadyExists");
+    create("more", &told, 100).expect(201);
+    let get = |by: &str| {
+        let body = format!("<GetRealtimeLogConfigRequest>{by}</GetRealtimeLogConfigRequest>");
+        call(&edge, "POST", "get-realtime-log-config", &body)
+    };
+    for by in ["<Name>all</Name>", &format!("<ARN>{arn}</ARN>")] {
+        let got = get(by).expect(200);
+        assert_eq!(
+            (got.element("StreamType").as_str(), got.element("ARN")),
+            ("Kinesis", arn.clone())
+        );
+    }
+    get("<Name>none</Name>").refused(404, "NoSuchRealtimeLogConfig");
+    let page = call(&edge, "GET", "realtime-log-config?MaxItems=1", "").expect(200);
+    assert!(page.body.contains("<IsTruncated>true</IsTruncated>"), "{}", page.body);
+    assert_eq!(page.element("NextMarker"), "all");
+    let page = call(&edge, "GET", "realtime-log-config?Marker=all", "").expect(200);
+    assert!(page.body.contains("<Name>more</Name>") && !page.body.contains("<Name>all</Name>"));
+    // A behavior that names one is told of, and others are not.
+    let behavior = |arn: &str| format!("<RealtimeLogConfigArn>{arn}</RealtimeLogConfigArn>");
+    let named = Wanted { behavior: behavior(&arn), ..Wanted::new("named", &origin) };
+    let other = Wanted { behavior: behavior(&format!("{arn}-not")), ..Wanted::new("x", &origin) };
+    call(&edge, "POST", "distribution", &other.xml()).refused(404, "NoSuchRealtimeLogConfig");
+    let named = call(&edge, "POST", "distribution", &named.xml()).expect(201);
+    let silent = Wanted::new("silent", &origin).xml();
+    let silent = call(&edge, "POST", "distribution", &silent).expect(201);
+    assert_eq!(cache(&edge, &silent.element("DomainName"), "/silent").0, 200);
+    assert_eq!(cache(&edge, &named.element("DomainName"), "/told").0, 200);
+    let log = edge.path().join("rt.log");
+    let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually("the line is there", || lines().contains("/told"));
+    assert!(!lines().contains("/silent"), "{}", lines());
+    let body = "<ListDistributionsByRealtimeLogConfigRequest><RealtimeLogConfigName>all</RealtimeLogConfigName>\
+                </ListDistributionsByRealtimeLogConfigRequest>";
+    let users = call(&edge, "POST", "distributionsByRealtimeLogConfig", body).expect(200);
+    assert!(users.body.contains(&named.element("Id")) && users.element("Quantity") == "1");
+    let update = |fields: &[&str], rate: u32| {
+        let name = "<Name>all</Name>";
+        let body = log_config("UpdateRealtimeLogConfigRequest", name, fields, rate);
+        call(&edge, "PUT", "realtime-log-config", &body)
+    };
+    update(&told, 100).expect(200);
+    update(&told, 1).refused(400, "InvalidArgument");
+    let delete = |name: &str| {
+        let body = format!(
+            "<DeleteRealtimeLogConfigRequest><Name>{name}</Name></DeleteRealtimeLogConfigRequest>"
+        );
+        call(&edge, "POST", "delete-realtime-log-config", &body)
+    };
+    delete("all").refused(400, "RealtimeLogConfigInUse");
+    delete("more").expect(204);
+    delete("more").refused(404, "NoSuchRealtimeLogConfig");
+    // It is there still after a kill.
+    let edge = Edge::start_in(edge.kill());
+    let body = "<GetRealtimeLogConfigRequest><Name>all</Name></GetRealtimeLogConfigRequest>";
+    call(&edge, "POST", "get-realtime-log-config", body).expect(200);
+}
+
+// What is stored of a distribution is made old once the distribution is gone, and not before.
+#[test]
+fn a_delete_that_is_not_made_purges_nothing() {
+    let origin = Origin::start(|_| fresh(b"page"));
+    let edge = Edge::start_in(folder(""));
+    let wanted = Wanted { enabled: false, ..Wanted::new("r", &origin) };
+    let made = call(&edge, "POST", "distribution", &wanted.xml()).expect(201);
+    let id = made.element("Id");
+    let (document, aside) = (
+        edge.path().join(format!("data/api/distribution/{id}.json")),
+        edge.path().join("aside.json"),
+    );
+    // What is in the place of its file cannot be removed as one.
+    std::fs::rename(&document, &aside).unwrap();
+    std::fs::create_dir(&document).unwrap();
+    let one = format!("distribution/{id}");
+    change(&edge, "DELETE", &one, &made.etag(), "").refused(500, "InternalError");
+    let listed = call(&edge, "GET", &format!("{one}/invalidation"), "").expect(200);
+    assert_eq!(listed.element("Quantity"), "0", "{}", listed.body);
+    std::fs::remove_dir(&document).unwrap();
+    std::fs::rename(&aside, &document).unwrap();
+    change(&edge, "DELETE", &one, &made.etag(), "").expect(204);
+    assert!(!document.exists());
+    call(&edge, "GET", &one, "").refused(404, "NoSuchDistribution");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! kill -9 in the middle of invalidations: none that was acknowledged is lost.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::support::edge::try_purge;
 use super::support::origin::fresh;
-use super::support::{Edge, Origin};
+use super::support::{Edge, Origin, eventually};
 
 const ROUNDS: u64 = 25;
 
@@ -16,14 +17,18 @@ fn no_acknowledged_invalidation_is_lost() {
     let mut acknowledged: Vec<(String, u64)> = Vec::new();
     for round in 0..ROUNDS {
         let (admin, token) = (edge.admin, edge.token());
+        let count = Arc::<AtomicUsize>::default();
         let threads: Vec<_> = (0..3)
             .map(|thread| {
-                let token = token.clone();
+                let (token, count) = (token.clone(), Arc::clone(&count));
                 std::thread::spawn(move || {
                     let mut done = Vec::new();
                     for at in 0..10_000 {
                         match try_purge(admin, &token, &format!("/r{round}/t{thread}/{at}")) {
-                            Some(one) => done.push(one),
+                            Some(one) => {
+                                done.push(one);
+                                count.fetch_add(1, Ordering::Relaxed);
+                            }
                             None => break,
                         }
                     }
@@ -31,7 +36,8 @@ fn no_acknowledged_invalidation_is_lost() {
                 })
             })
             .collect();
-        // Somewhere in the middle, at another place each round.
+        // Somewhere in the middle, at another place each round, once there is one.
+        eventually("some are acknowledged", || count.load(Ordering::Relaxed) > 2);
         std::thread::park_timeout(Duration::from_millis(20 + round * 7 % 60));
         let folder = edge.kill();
         for thread in threads {

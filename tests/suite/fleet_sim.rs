@@ -16,7 +16,7 @@ use foreshore::invalidation::service::Durability;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::fleet_stage::{Desk, Line, Platter, Station, Tier, Weather};
+use super::fleet_stage::{Desk, Line, Platter, Station, Tier, Weather, storms_of};
 use super::support::Dice;
 
 const STATIONS: usize = 3;
@@ -284,20 +284,10 @@ async fn storm(seed: u64) -> Result<(u64, u64), String> {
 
 #[test]
 fn slow_no_answer_is_older_than_a_completed_invalidation() {
-    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
-    let seeds = match number("FORESHORE_SEED") {
-        Some(one) => one..=one,
-        None => 1..=number("FORESHORE_SEEDS").unwrap_or(30),
-    };
     let (mut answers, mut completed, mut storms) = (0, 0, 0);
-    for seed in seeds {
+    for (seed, outcome) in storms_of(30, storm) {
         storms += 1;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        match runtime.block_on(storm(seed)) {
+        match outcome {
             Ok((more, told)) => (answers, completed) = (answers + more, completed + told),
             Err(why) => panic!("seed {seed}: {why}"),
         }

@@ -40,6 +40,27 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The one distribution there is.
 const DISTRIBUTION: &str = "E";
 
+/// Raises a storm for each seed, on a virtual time of its own, as it is asked for: `FORESHORE_SEED`
+/// names one, `FORESHORE_SEEDS` how many, in the place of the usual number.
+pub fn storms_of<F: Future>(
+    usual: u64,
+    storm: impl Fn(u64) -> F,
+) -> impl Iterator<Item = (u64, F::Output)> {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let seeds = match number("FORESHORE_SEED") {
+        Some(one) => one..=one,
+        None => 1..=number("FORESHORE_SEEDS").unwrap_or(usual),
+    };
+    seeds.map(move |seed| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        (seed, runtime.block_on(storm(seed)))
+    })
+}
+
 /// A file of which only what was synced is there after a crash.
 #[derive(Clone, Default)]
 pub struct Platter(Arc<Mutex<Octets>>);
@@ -148,6 +169,7 @@ impl Desk {
                 let new = Epoch(RecordId::random());
                 Some(log.fence(*old, new).map(|()| Reply::Fenced(new)))
             }
+            Call::Kept { after } => Some(Ok(Reply::Kept(log.kept_after(after)))),
         }
     }
 
@@ -375,6 +397,7 @@ impl Station {
             log,
             clock: clock.clone(),
             tickets: None,
+            issuing: None,
             ids: Box::new(|| vec![DISTRIBUTION.to_string()]),
         };
         let node = Node::new(context, &records);

@@ -68,6 +68,50 @@ fn a_rewritten_uri_is_what_is_kept_and_the_log_has_the_viewers() {
 }
 
 #[test]
+fn a_remembered_call_counts_as_one_and_gives_each_viewer_its_own() {
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let code = "function handler(event) {
+        var request = event.request;
+        request.uri += request.headers['x-part'] ? request.headers['x-part'].value : 'none';
+        return request;
+    }";
+    let files = [("code", code)];
+    let config = plain(origin.address, &named(&files)) + REQUEST;
+    let edge = start(&config, &files);
+    // Each core remembers for itself.
+    for n in 0..30 {
+        assert_eq!(edge.get("/a/").text(), "/a/none");
+        let part = ["one", "two"][n % 2];
+        let seen = edge.get_with("/a/", &[&format!("X-Part: {part}")]);
+        assert_eq!(seen.text(), format!("/a/{part}"));
+    }
+    assert_eq!(edge.metric("foreshore_function_invocations_total"), 60.0);
+    assert!(edge.metric("foreshore_function_remembered_total") > 10.0);
+    assert!(edge.metric("foreshore_function_remembered_results") >= 3.0);
+    assert_eq!(edge.metric("foreshore_function_forgone_total"), 0.0);
+    // Code under the same name, whose results are its own.
+    let other = "function handler(event) { event.request.uri = '/new'; return event.request; }";
+    std::fs::write(edge.path().join("code.js"), other).unwrap();
+    reload(&edge, &config);
+    assert_eq!(edge.get("/a/").text(), "/new");
+}
+
+#[test]
+fn no_call_is_remembered_where_the_operator_wants_none() {
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let none = format!("[functions]\nremember = \"0B\"\n{}", named(&[("code", INDEX)]));
+    let config = plain(origin.address, &none) + REQUEST;
+    let edge = start(&config, &[("code", INDEX)]);
+    (0..12).for_each(|_| assert_eq!(edge.get("/docs/").text(), "/docs/index.html"));
+    assert_eq!(edge.metric("foreshore_function_invocations_total"), 12.0);
+    assert_eq!(edge.metric("foreshore_function_remembered_total"), 0.0);
+    std::fs::write(edge.path().join("much.toml"), config.replace("0B", "2GiB")).unwrap();
+    let (code, out, err) = command(edge.path(), &["check", "--config", "much.toml"]);
+    let said = out + &err;
+    assert!(code != 0 && said.contains("functions.remember is more than 1GiB"), "{said}");
+}
+
+#[test]
 fn a_rewrite_keeps_the_behavior_that_the_viewers_path_chose() {
     let (one, two) = (
         Origin::start(|_| answer(200, "Cache-Control: max-age=60", b"one")),

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::control_plane::{Told, Wanted, cache, call, change, configure, folder};
 use super::support::edge::command;
 use super::support::origin::fresh;
+use super::support::tool::{self, Tool};
 use super::support::{Edge, Origin, eventually};
 
 const INDEX: &str = "function handler(event) {
@@ -19,11 +20,11 @@ const INDEX: &str = "function handler(event) {
 }";
 const ARN: &str = "arn:aws:cloudfront::000000000177:function";
 
-fn to(path: &str) -> String {
+pub fn to(path: &str) -> String {
     format!("function handler(event) {{ event.request.uri = '{path}'; return event.request; }}")
 }
 
-fn body(root: &str, name: &str, config: &str, code: &str) -> String {
+pub fn body(root: &str, name: &str, config: &str, code: &str) -> String {
     let name = if name.is_empty() { String::new() } else { format!("<Name>{name}</Name>") };
     let code = STANDARD.encode(code);
     format!(
@@ -32,7 +33,7 @@ fn body(root: &str, name: &str, config: &str, code: &str) -> String {
     )
 }
 
-fn create(edge: &Edge, name: &str, code: &str) -> Told {
+pub fn create(edge: &Edge, name: &str, code: &str) -> Told {
     call(edge, "POST", "function", &body("CreateFunctionRequest", name, "", code))
 }
 
@@ -41,7 +42,7 @@ fn update(edge: &Edge, name: &str, etag: &str, code: &str) -> Told {
     change(edge, "PUT", &format!("function/{name}"), etag, &body)
 }
 
-fn publish(edge: &Edge, name: &str, etag: &str) -> Told {
+pub fn publish(edge: &Edge, name: &str, etag: &str) -> Told {
     change(edge, "POST", &format!("function/{name}/publish"), etag, "")
 }
 
@@ -52,7 +53,7 @@ fn live(edge: &Edge, name: &str, code: &str) -> String {
     etag
 }
 
-fn associated(name: &str, event: &str) -> String {
+pub fn associated(name: &str, event: &str) -> String {
     format!(
         "<FunctionAssociations><Quantity>1</Quantity><Items><FunctionAssociation><FunctionARN>{ARN}/{name}</FunctionARN>\
          <EventType>{event}</EventType></FunctionAssociation></Items></FunctionAssociations>"
@@ -369,4 +370,63 @@ fn the_command_deploys_lists_tests_and_looks_on() {
     assert_eq!(stage("LIVE").0, 0);
     let (status, _) = edge.admin("DELETE", "/v1/functions/index", "");
     assert_eq!(status, 409, "the file names it");
+}
+
+const LAMBDA: &str = "arn:aws:lambda:us-east-1:123456789012:function";
+
+fn with_lambda(event: &str, name: &str, more: &str) -> String {
+    format!(
+        "<LambdaFunctionAssociations><Quantity>1</Quantity><Items><LambdaFunctionAssociation>\
+         <LambdaFunctionARN>{LAMBDA}:{name}</LambdaFunctionARN><EventType>{event}</EventType>{more}\
+         </LambdaFunctionAssociation></Items></LambdaFunctionAssociations>"
+    )
+}
+
+#[test]
+fn a_distribution_of_the_api_runs_the_lambdas_of_the_file() {
+    if !tool::have(&[Tool::Program("node")]) {
+        return;
+    }
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let lambda = |name: &str, more: &str| {
+        format!(
+            "[lambda.{name}]\ncode = \"code\"\nhandler = \"index.handler\"\nruntime = \"nodejs20.x\"\n{more}\n"
+        )
+    };
+    let mapped = format!("arn = \"{LAMBDA}:site-rewrite-A1B2\"");
+    let folder = folder(&(lambda("own", "") + &lambda("rewrite", &mapped)));
+    std::fs::create_dir(folder.path().join("code")).unwrap();
+    let code = "exports.handler = async (event) => {
+        const request = event.Records[0].cf.request;
+        request.uri = `/${process.env.AWS_LAMBDA_FUNCTION_NAME.split('.').pop()}${request.uri}`;
+        return request;
+    };";
+    std::fs::write(folder.path().join("code/index.js"), code).unwrap();
+    let edge = Edge::start_in(folder);
+    let make = |reference: &str, behavior: String| {
+        let wanted = Wanted { behavior, ..Wanted::new(reference, &origin) };
+        call(&edge, "POST", "distribution", &wanted.xml())
+    };
+    // By its name, and by the ARN that the file says.
+    for (n, (name, path)) in
+        [("own:7", "/own/x"), ("site-rewrite-A1B2:3", "/rewrite/x")].into_iter().enumerate()
+    {
+        let more = "<IncludeBody>true</IncludeBody>";
+        let made = make(&n.to_string(), with_lambda("origin-request", name, more)).expect(201);
+        assert_eq!(made.element("LambdaFunctionARN"), format!("{LAMBDA}:{name}"));
+        assert_eq!(made.element("IncludeBody"), "true");
+        assert_eq!(text(&edge, &made.element("DomainName"), "/x"), path);
+    }
+    let made = make("default", with_lambda("origin-response", "own:7", "")).expect(201);
+    assert_eq!(made.element("IncludeBody"), "false");
+    for (event, name, more, words) in [
+        ("origin-request", "gone:1", "", "there is no lambda for arn:aws:lambda:"),
+        ("origin-request", "own", "", "must end with the version number"),
+        ("origin-request", "own:$LATEST", "", "must end with the version number"),
+        ("origin-response", "own:1", "<IncludeBody>true</IncludeBody>", "there is no body at"),
+    ] {
+        let told = make("bad", with_lambda(event, name, more));
+        told.refused(400, "InvalidLambdaFunctionAssociation");
+        assert!(told.body.contains(words), "{}", told.body);
+    }
 }

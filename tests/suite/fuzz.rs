@@ -113,6 +113,11 @@ fn whatever_awss_tools_may_send_is_read_or_refused() {
 }
 
 #[test]
+fn forms_keep_what_is_not_encrypted() {
+    run("forms", 3_000, bodies::forms);
+}
+
+#[test]
 fn whatever_a_template_says_is_written_as_toml() {
     run("templates", 5_000, bodies::templates);
 }

@@ -161,6 +161,15 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
             let Ok(Some(first)) = asked.next().await else { return };
             let _ = stream.send_data(message(&first), false);
         }
+        // A status with more details than other trailers may have.
+        "/t.T/Rich" => {
+            let _ = stream.send_data(message(b"rich"), false);
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static("0"));
+            trailers.insert("x-rich-bin", HeaderValue::from_str(&"A".repeat(20_000)).unwrap());
+            let _ = stream.send_trailers(trailers);
+            return;
+        }
         "/t.T/Up" => {
             let mut octets = 0;
             while let Ok(Some(next)) = asked.next().await {
@@ -383,6 +392,21 @@ fn all_four_kinds_of_calls() {
 }
 
 #[test]
+fn a_status_comes_with_all_its_details() {
+    let stage = Stage::new("");
+    run(async {
+        let caller = stage.caller().await;
+        let mut call = Call::begin(&caller, "/t.T/Rich", &[]).await;
+        call.end();
+        let (_, mut messages) = call.hear().await;
+        assert_eq!(messages.text().await, "rich");
+        let trailers = messages.end().await;
+        assert_eq!(said(&trailers, "grpc-status"), "0");
+        assert_eq!(said(&trailers, "x-rich-bin").len(), 20_000);
+    });
+}
+
+#[test]
 fn a_request_goes_on_while_its_caller_takes_nothing() {
     let stage = Stage::new("");
     run(async {
@@ -539,10 +563,10 @@ fn a_call_ends_with_its_deadline() {
     let stage = Stage::new("");
     run(async {
         let caller = stage.caller().await;
-        let mut silent = Call::begin(&caller, "/t.T/Silent", &[("grpc-timeout", "100m")]).await;
+        let mut silent = Call::begin(&caller, "/t.T/Silent", &[("grpc-timeout", "2S")]).await;
         silent.say(b"x");
         assert_eq!(said(&silent.fails().await, "grpc-status"), "4");
-        let mut stuck = Call::begin(&caller, "/t.T/Stuck", &[("grpc-timeout", "1S")]).await;
+        let mut stuck = Call::begin(&caller, "/t.T/Stuck", &[("grpc-timeout", "2S")]).await;
         let (_, mut messages) = stuck.hear().await;
         assert_eq!(messages.text().await, "one");
         assert_eq!(said(&messages.end().await, "grpc-status"), "4");

@@ -85,7 +85,7 @@ fn one_hit(
     out: &mut Vec<u8>,
     block: &mut Vec<u8>,
 ) -> bool {
-    let len = h1_head::find_end(bytes, limits).expect("a whole head");
+    let len = h1_head::reach(bytes, limits).expect("a whole head");
     let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut method = Method::GET;
     let Ok(head) = h1_head::read(bytes, len, &mut lines, &mut method, connection, limits) else {
@@ -99,7 +99,7 @@ fn one_hit(
     h1_write::write_end(out, head.request.version, head.after);
     block.clear();
     hpack::encode::status(block, hit.status());
-    hit.write(&mut HpackBlock { out: block, scratch: key }, START);
+    hit.write(&mut HpackBlock(block), START);
     true
 }
 
@@ -148,4 +148,60 @@ fn a_hit_allocates_nothing() {
         }
         assert_eq!(COUNT.with(Cell::get) - before, 0, "{what}");
     }
+}
+
+#[cfg(feature = "functions")]
+#[test]
+fn a_remembered_call_is_found_without_allocating() {
+    use foreshore::distribution::functions::{Function, FunctionLimits, Kept, Level, Runtime};
+    use foreshore::functions::engine::Engine;
+    use foreshore::functions::event::{Event, IdFacts, Place, RequestFacts};
+    use foreshore::message::request::Fields;
+    use foreshore::semantics::fields::FieldSection;
+    use std::time::Duration;
+
+    let source = "function handler(event) { var request = event.request; \
+                  if (request.headers.host && request.cookies.b && request.querystring.a) {} return request }";
+    let function = Function {
+        name: "f".into(),
+        runtime: Runtime::Js2,
+        level: Level::CloudFront,
+        source: source.into(),
+        digest: [1; 32],
+        store: None,
+        kept: Kept::File,
+    };
+    let mut fields = FieldSection::new();
+    fields.push("Host", b"h.test");
+    fields.push("Cookie", b"a=1; b=2; c=3");
+    let event = Event {
+        place: Place::ViewerRequest,
+        domain_name: None,
+        distribution_id: "E",
+        request_id: IdFacts::Text("id"),
+        viewer: "192.0.2.1".parse().unwrap(),
+        request: RequestFacts {
+            method: "GET",
+            uri: b"/a",
+            query: Some(b"a=1&b=2"),
+            fields: Fields::Section(&fields),
+            extra: &[],
+        },
+        response: None,
+        edge: None,
+    };
+    let limits = FunctionLimits { stop: Duration::from_secs(5), ..FunctionLimits::default() };
+    let mut engine = Engine::new(limits);
+    // A result is used once two calls came to it; the third sets up what the lookup needs.
+    for _ in 0..3 {
+        if engine.recall(&function, &event).is_none() {
+            let (returned, _) = engine.ask(&function, &event, None, 0, &mut |_| {});
+            assert!(returned.is_ok(), "{returned:?}");
+        }
+    }
+    let before = allocations();
+    for _ in 0..100 {
+        assert!(engine.recall(&function, &event).is_some());
+    }
+    assert_eq!(allocations(), before);
 }

@@ -1,12 +1,17 @@
 //! HTTP/2 as only frames show it (RFC 9113): what is refused, how windows are kept, what an attack
 //! gets.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::support::edge::{certificates, plain};
 use super::support::frames::*;
 use super::support::origin::{after, answer, fresh};
-use super::support::{Edge, Origin, Say, eventually};
+use super::support::{Edge, Origin, Say, Viewer, eventually};
 
 fn edge_with(origin: &Origin, more: &str) -> (Edge, std::path::PathBuf) {
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
@@ -14,6 +19,8 @@ fn edge_with(origin: &Origin, more: &str) -> (Edge, std::path::PathBuf) {
     let certificate = format!("{more}\n[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n");
     let config = plain(origin.address, &certificate)
         .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n")
+        // Some origins here take their time.
+        .replace("response = \"3s\"", "response = \"30s\"")
         .replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n");
     std::fs::write(folder.path().join("edge.toml"), config).unwrap();
     (Edge::start_in(folder), ca)
@@ -294,30 +301,28 @@ fn what_is_allowed_is_understood() {
 
 #[test]
 fn interim_responses_pass_over_http2_and_leave_no_trace() {
-    let origin = Origin::start(|_| {
+    let seen = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&seen);
+    let origin = Origin::start(move |_| {
         let mut steps = vec![
             Say::Bytes(b"HTTP/1.1 102 Processing\r\nX-Interim: a\r\n\r\n".to_vec()),
             Say::Wait(Duration::from_millis(100)),
             Say::Bytes(b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\n\r\n".to_vec()),
-            Say::Wait(Duration::from_millis(300)),
+            // They come as they are said: no final one is said before.
+            Say::Until(Arc::clone(&gate)),
         ];
         steps.extend(fresh(b"final"));
         steps
     });
     let (edge, ca) = edge_with(&origin, "");
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
-    let began = Instant::now();
     viewer.send(&get(1, "/a"));
     for _ in 0..2 {
         let interim = viewer.next_head();
         assert_eq!(interim.flags & END_STREAM, 0);
         viewer.kept.push(interim);
     }
-    assert!(
-        began.elapsed() < Duration::from_millis(350),
-        "they come as they are said: {:?}",
-        began.elapsed()
-    );
+    seen.store(true, Ordering::Relaxed);
     let answer = viewer.answer(1);
     assert_eq!(answer.statuses(), ["102", "103", "200"]);
     assert!(answer.heads[1].contains(&("link".into(), "</s.css>; rel=preload".into())));
@@ -460,7 +465,7 @@ fn a_flood_of_resets_or_of_empty_frames_ends_the_connection() {
 
 #[test]
 fn more_streams_than_allowed_are_refused_and_may_come_again() {
-    let origin = Origin::start(|_| after(300, fresh(b"slow")));
+    let origin = Origin::start(|_| after(1_000, fresh(b"slow")));
     let (edge, ca) = edge_with(&origin, "[limits]\nstreams = 4\n");
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
     let all: Vec<u8> = (0..5).flat_map(|at| get(1 + 2 * at, &format!("/{at}"))).collect();
@@ -474,7 +479,7 @@ fn more_streams_than_allowed_are_refused_and_may_come_again() {
 
 #[test]
 fn a_drain_lets_streams_finish_and_says_which_was_the_last() {
-    let origin = Origin::start(|_| after(700, fresh(b"slow")));
+    let origin = Origin::start(|_| after(1_500, fresh(b"slow")));
     let (mut edge, ca) = edge_with(&origin, "");
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
     viewer.send(&get(1, "/a"));
@@ -502,7 +507,7 @@ fn viewers_that_say_nothing_do_not_stay() {
     let ends = |viewer: &mut Frames| {
         let began = Instant::now();
         while viewer.next().is_some() {}
-        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     };
     ends(&mut Frames::connect_silent(edge.https.unwrap(), &ca));
     let mut idle = Frames::connect(edge.https.unwrap(), &ca, &[]);
@@ -551,11 +556,12 @@ fn a_viewer_that_stops_reading_costs_nothing() {
     let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &wide);
     viewer.send(&frame(WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes()));
     viewer.send(&get(1, "/a"));
-    std::thread::sleep(Duration::from_millis(1_500));
-    let before = cpu_ticks(edge.pid());
-    std::thread::sleep(Duration::from_secs(2));
-    let spent = cpu_ticks(edge.pid()) - before;
-    assert!(spent < 20, "{spent} ticks of 10 ms in 2 s");
+    // Once there is no more room for octets on their way, which a busy machine takes a while to fill.
+    eventually("less than a tenth of a core is spent on it", || {
+        let before = cpu_ticks(edge.pid());
+        std::thread::sleep(Duration::from_secs(2));
+        cpu_ticks(edge.pid()) - before < 20
+    });
     assert_eq!(viewer.answer(1).body.len(), 16 << 20, "and it may go on");
 }
 
@@ -600,7 +606,7 @@ fn an_end_needs_no_window() {
     let began = Instant::now();
     let answer = viewer.get(1, "/a");
     assert_eq!((answer.body.len(), answer.whole), (65_535, true));
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -686,4 +692,91 @@ fn a_body_octet_by_octet_takes_no_more_memory_than_its_octets() {
     viewer.send(&frame(PING, 0, 0, &[3; 8]));
     viewer.find(|f| f.kind == PING && f.payload == [3; 8]).unwrap();
     assert!(edge.memory().0 < before + 12 * 1024, "{} -> {}", before, edge.memory().0);
+}
+
+// What a viewer and the edge agree on that offers both.
+fn agreed(address: std::net::SocketAddr, ca: &std::path::Path, name: &'static str) -> Vec<u8> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = ServerName::try_from(name).unwrap();
+    let mut session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut tcp = std::net::TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    while session.is_handshaking() {
+        session.complete_io(&mut tcp).unwrap();
+    }
+    session.alpn_protocol().unwrap_or_default().to_vec()
+}
+
+#[test]
+fn a_distribution_may_do_without() {
+    let origin = Origin::start(|_| fresh(b"hello"));
+    for version in ["http1.1", "http3"] {
+        let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+        let (ca, chain, key) = certificates(folder.path(), &["h.test", "a.test"]);
+        let other = format!(
+            "[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n[[distribution]]\nid = \"E2\"\nhosts = [\"h.test\"]\n\
+             [[distribution.origin]]\nid = \"o\"\nurl = \"http://{}\"\n",
+            origin.address
+        );
+        let config = plain(origin.address, &other)
+            .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n")
+            .replace(
+                "hosts = [\"*\"]\n",
+                &format!("hosts = [\"*\"]\nhttp_version = \"{version}\"\n"),
+            );
+        std::fs::write(folder.path().join("edge.toml"), config).unwrap();
+        let edge = Edge::start_in(folder);
+        let https = edge.https.unwrap();
+        assert_eq!(agreed(https, &ca, "h.test"), b"h2");
+        assert_eq!(agreed(https, &ca, "a.test"), b"http/1.1");
+        let mut old = Viewer::connect_tls(https, "a.test", &ca).unwrap();
+        assert_eq!(old.get("/a", &["Host: a.test"]).status, 200);
+        // Nor over a connection that another name was asked for with.
+        let mut frames = Frames::connect(https, &ca, &[]);
+        let host = |authority: &'static str| {
+            vec![
+                (":method", "GET"),
+                (":scheme", "https"),
+                (":authority", authority),
+                (":path", "/a"),
+            ]
+        };
+        for (stream, authority, status) in [(1, "a.test", "421"), (3, "h.test", "200")] {
+            let head = block(&host(authority));
+            frames.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head));
+            assert_eq!(frames.answer(stream).statuses(), [status], "{authority}");
+        }
+    }
+}
+
+// RFC 9110 §9.3.2: clients take content behind the head of an answer to HEAD for a broken stream.
+#[test]
+fn a_head_that_is_refused_is_answered_by_a_head_alone() {
+    let origin = Origin::start(|_| fresh(b"hello"));
+    let (edge, ca) = edge_with(&origin, "");
+    let mut frames = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    let long = format!("/{}", "a".repeat(9000));
+    let cases = [(1, "/a/../b", "400"), (5, "/%2e%2e/b", "400"), (9, &long[..], "414")];
+    for (stream, path, status) in cases {
+        let asks = |method: &str| block(&fields(method, path, &[]));
+        frames.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &asks("HEAD")));
+        let head = frames.answer(stream);
+        assert_eq!(head.statuses(), [status], "{path:.20}");
+        assert!(head.whole && head.body.is_empty(), "{path:.20}");
+        // With the fields that a GET has; the connection goes on.
+        frames.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream + 2, &asks("GET")));
+        let get = frames.answer(stream + 2);
+        assert_eq!(get.statuses(), [status], "{path:.20}");
+        assert_eq!(get.field("content-length"), Some(get.body.len().to_string()));
+        assert_eq!(head.field("content-length"), get.field("content-length"));
+        assert!(get.whole && !get.body.is_empty(), "{path:.20}");
+    }
 }

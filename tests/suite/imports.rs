@@ -85,11 +85,15 @@ fn sign(leaf: &Leaf, value: &Value) -> Option<&'static str> {
         (_, "Compress", _) => "",
         (_, "OriginProtocolPolicy", Some("http-only")) => "url = \"http://",
         (_, "OriginProtocolPolicy", Some("https-only")) => "url = \"https://",
+        (_, "OriginProtocolPolicy", Some("match-viewer")) => "match_viewer = true",
         ("Items", "0", Some("TLSv1.2" | "GET" | "HEAD")) => "",
         ("Items", "0", Some("PUT" | "PATCH" | "POST" | "DELETE"))
             if !leaf.place.contains("CachedMethods") =>
         {
             "methods = \"all\""
+        }
+        ("Items", "0", Some("OPTIONS")) if leaf.place.contains("CachedMethods") => {
+            "cache_options = true"
         }
         (_, "SelectionCriteria", Some("default")) => "",
         (_, "PriceClass", Some("PriceClass_All")) => "",
@@ -214,6 +218,89 @@ fn small() -> Value {
 
 fn explain(folder: &Path, url: &str, more: &[&str]) -> String {
     command(folder, &[&["explain", "--config", "imported.toml", url][..], more].concat()).1
+}
+
+// With all its documents at hand it is carried over; with one of them missing it is not, and that
+// is said.
+#[test]
+fn field_level_encryption_comes_in_whole_or_not_at_all() {
+    let mut config = small();
+    let behavior = &mut config["DefaultCacheBehavior"];
+    behavior["ViewerProtocolPolicy"] = "https-only".into();
+    let seven = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"];
+    behavior["AllowedMethods"] = json!({ "Quantity": 7, "Items": seven });
+    behavior["FieldLevelEncryptionId"] = "C1".into();
+    let form = "application/x-www-form-urlencoded";
+    let fields = json!({
+        "Quantity": 1,
+        "Items": [{ "PublicKeyId": "K1", "ProviderId": "shop",
+                    "FieldPatterns": { "Quantity": 1, "Items": ["card*"] } }],
+    });
+    let files = [
+        (
+            "k.json",
+            json!({ "PublicKey": { "Id": "K1", "CreatedTime": "x", "PublicKeyConfig": {
+                "CallerReference": "r", "Name": "cards", "EncodedKey": include_str!("../../config/example-fields.pem") } } }),
+        ),
+        (
+            "p.json",
+            json!({ "FieldLevelEncryptionProfileList": { "MaxItems": 100, "Quantity": 1, "Items": [
+                { "Id": "P1", "LastModifiedTime": "x", "Name": "n", "Comment": "", "EncryptionEntities": fields }] } }),
+        ),
+        (
+            "c.json",
+            json!({ "ETag": "E", "FieldLevelEncryption": { "Id": "C1", "LastModifiedTime": "x", "FieldLevelEncryptionConfig": {
+                "CallerReference": "r", "Comment": "c",
+                "QueryArgProfileConfig": { "ForwardWhenQueryArgProfileIsUnknown": true,
+                    "QueryArgProfiles": { "Quantity": 1, "Items": [{ "QueryArg": "express", "ProfileId": "P2" }] } },
+                "ContentTypeProfileConfig": { "ForwardWhenContentTypeIsUnknown": false, "ContentTypeProfiles": {
+                    "Quantity": 1, "Items": [{ "Format": "URLEncoded", "ProfileId": "P1", "ContentType": form }] } } } } }),
+        ),
+        (
+            "q.json",
+            json!({ "FieldLevelEncryptionProfile": { "Id": "P2", "LastModifiedTime": "x", "FieldLevelEncryptionProfileConfig": {
+                "Name": "m", "CallerReference": "r", "Comment": "", "EncryptionEntities": fields } } }),
+        ),
+    ];
+    for missing in ["", "k.json", "p.json", "c.json", "q.json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let there: Vec<&str> =
+            files.iter().map(|(name, _)| *name).filter(|name| *name != missing).collect();
+        for (name, text) in &files {
+            std::fs::write(folder.path().join(name), text.to_string()).unwrap();
+        }
+        let told = succeeds(folder.path(), &config, &there);
+        let text = std::fs::read_to_string(folder.path().join("imported.toml")).unwrap();
+        if !missing.is_empty() {
+            assert!(told.contains("field-level encryption C1 is not carried over"), "{told}");
+            let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+            let parts = ["encryption", "[[public_key]]"];
+            assert!(!lines.any(|line| parts.iter().any(|part| line.contains(part))), "{text}");
+            continue;
+        }
+        assert!(!told.contains("not carried over"), "{told}");
+        let kind = format!("Content-Type: {form}");
+        let post = ["-X", "POST", "-H", &kind];
+        let story = explain(folder.path(), "https://www.example.com/pay", &post);
+        let want = "card* encrypted by profile \"P1\", suite 0x0478";
+        assert!(story.contains(want), "{story}");
+        let story = explain(folder.path(), "https://www.example.com/pay?fle-profile=x", &post);
+        assert!(story.contains("ForwardedByQueryArgs"), "{story}");
+        // And out again, as the API takes it.
+        let (code, out, why) =
+            command(folder.path(), &["export", "cloudfront", "--config", "imported.toml"]);
+        assert_eq!(code, 0, "{why}");
+        let out: Value = serde_json::from_str(&out).unwrap();
+        let behavior = &out["DistributionConfig"]["DefaultCacheBehavior"];
+        assert_eq!(behavior["FieldLevelEncryptionId"], "C1");
+        let mut sent = files[2].1["FieldLevelEncryption"]["FieldLevelEncryptionConfig"].clone();
+        sent["CallerReference"] = "C1".into();
+        sent.as_object_mut().unwrap().remove("Comment");
+        let all = &out["FieldLevelEncryption"];
+        assert_eq!(all["Configs"]["C1"]["FieldLevelEncryptionConfig"], sent);
+        let profile = &all["Profiles"]["P1"]["FieldLevelEncryptionProfileConfig"];
+        assert_eq!(profile["EncryptionEntities"], fields);
+    }
 }
 
 // Each would be refused by the configuration; each becomes a note that names it, and nothing opens

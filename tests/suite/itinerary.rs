@@ -217,13 +217,13 @@ fn asked_of(folder: &Path, (method, url, lines, ..): &Case) -> Vec<String> {
         edge.standings.keep(&PARENTS.map(String::from));
         PARENTS.iter().for_each(|name| edge.standings.set(name, Standing::At(Mark::START)));
         let request = request(method, url, lines, &edge);
-        let begun = edge.begin(edge.running(), request, Declined::default());
+        let mut begun = edge.begin(edge.running(), request, Declined::default());
         let core = Arc::new(Proxy {
             index: 0,
             edge,
             upstream: Arc::clone(&upstream) as Arc<dyn Upstream>,
         });
-        let response = core.serve(begun, Body::Empty).await;
+        let response = core.serve(&mut begun, Body::Empty).await;
         assert!(matches!(response.status, 502 | 504), "{method} {url}: {}", response.status);
     });
     let seen = upstream.0.lock().unwrap();
@@ -376,4 +376,52 @@ fn explain_tells_what_a_purge_would_do() {
     ] {
         assert!(station(&refused, "viewer").contains("refused: "), "{refused}");
     }
+}
+
+// What an answer of the origin's leads to, line by line.
+fn leads_to(folder: &Path, method: &str, url: &str, status: &str) -> Vec<String> {
+    let lifetime = "Cache-Control: max-age=60";
+    let args = ["explain", "--config", "edge.toml", "-X", method, url, "--status", status];
+    let (code, out, err) = command(folder, &[&args[..], &["-A", lifetime]].concat());
+    assert_eq!(code, 0, "{method} {url}: {err}");
+    let lines = out.lines().filter_map(|line| line.strip_prefix("answer"));
+    lines.map(|line| line.trim().to_string()).collect()
+}
+
+#[test]
+fn explain_tells_what_an_answer_leads_to() {
+    let folder = folder();
+    let purge = "purge = { token = { file = \"token\" } }\n";
+    let page = "[[distribution.error_response]]\nstatus = 503\npage = \"/sorry.html\"\n\
+                respond_with = 200\n[[distribution.error_response]]\nstatus = 403\n\
+                page = \"/no.html\"\nrespond_with = 403\n";
+    let text = TEXT.replacen(purge, &format!("{purge}{page}"), 1);
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let told = |method, url, status| leads_to(folder.path(), method, url, status);
+    // It has no body that could be.
+    assert_eq!(
+        told("HEAD", "http://h.test/a", "200"),
+        ["200  not kept: a HEAD brings no body that could be kept"]
+    );
+    assert!(told("GET", "http://h.test/a", "200")[0].starts_with("200  kept, fresh for 60 s"));
+    let (next, page) = (
+        "503  has the next origin asked; of the last one's:",
+        "503  viewers get /sorry.html in its place, with status 200",
+    );
+    let failed = told("GET", "http://h.test/group/a", "503");
+    assert_eq!(failed[0], next);
+    assert!(failed[1].starts_with("503  kept, fresh for 60 s"), "{failed:?}");
+    assert_eq!(failed.last().unwrap(), page);
+    for (method, url) in [("PUT", "http://h.test/group/a"), ("GET", "http://h.test/a")] {
+        let failed = told(method, url, "503");
+        assert!(!failed.iter().any(|line| line == next), "{method} {url}: {failed:?}");
+        assert_eq!(failed.last().unwrap(), page, "{method} {url}");
+    }
+    // What is refused has its page too.
+    assert_eq!(
+        told("PUT", "http://h.test/off/a", "200"),
+        ["403  viewers get /no.html in its place, with status 403"]
+    );
+    // Where no page is, nothing is said of one.
+    assert!(!told("GET", "http://deploy.test/a", "503").iter().any(|line| line.contains("page")));
 }

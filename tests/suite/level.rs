@@ -192,6 +192,20 @@ const ABSENT: &[&str] = &[
     "module.exports = 1;",
     "'a'.toUTF8();",
     "function f(Map) { } new Map();",
+    "try { } catch (e) { console.error(e); }",
+    "try { new Map(); } finally { }",
+    "if (typeof Map) { } new Set();",
+];
+
+/// The same where the code asks first, or catches what comes of it.
+const MET: &[&str] = &[
+    "if (typeof(exports) !== 'undefined') { exports.handler = null; }",
+    "var a = typeof ( URL ) === 'function' ? new URL('https://a') : null;",
+    "if (typeof fetch === 'function') { fetch('https://a'); }",
+    "try { new Map(); } catch (e) { }",
+    "try { [1].flat(); } catch (e) { } finally { }",
+    "try { try { throw 1; } catch (e) { console.error(e); } } catch (e) { }",
+    "try { Object.fromEntries([]); } catch (e) { }",
 ];
 
 /// No JavaScript in strict code.
@@ -391,6 +405,11 @@ fn what_cloudfront_refuses_is_named() {
         );
         let runs_here = found(snippet, Runtime::Js2, Level::Any).is_empty();
         assert_ne!(runs_here, everywhere.contains(rule), "{snippet}");
+    }
+    for snippet in MET {
+        let all = found(snippet, Runtime::Js2, Level::CloudFront);
+        let said: Vec<_> = all.iter().map(|one| (one.rule, one.severity)).collect();
+        assert_eq!(said, [("absent", Severity::Warning)], "{snippet}");
     }
     for snippet in ABSENT {
         assert_eq!(errors(snippet, Runtime::Js2), ["absent"], "{snippet}");

@@ -6,11 +6,13 @@ mod former;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use foreshore::distribution::logs::{Cookies, RealtimeField};
-use foreshore::message::connection::{Scheme, Version};
+use foreshore::distribution::logs::{Cookies, RealtimeField, StandardField, StandardLog};
+use foreshore::message::connection::{ConnectionId, Scheme, Version};
+use foreshore::message::encryption::{Encryption, EncryptionStatus};
 use foreshore::message::failure::{Failure, FailureKind};
 use foreshore::message::refusal::Rule;
 use foreshore::message::request::RequestId;
+use foreshore::message::timeline::Timeline;
 use foreshore::message::verdict::{
     MissReason, NotKept, Outcome, PassReason, Reason, RevalidateReason, Verdict,
 };
@@ -172,8 +174,15 @@ impl Made {
     fn record(&self, chance: &mut Chance) -> Record<'_> {
         Record {
             // As far as years have four digits.
-            at: Timestamp(chance.below(253_402_300_800_000)),
+            timeline: Timeline {
+                received: Timestamp(chance.below(253_402_300_800_000)),
+                upstream_millis: chance.maybe(|chance| chance.number() >> 12),
+                answered: chance.maybe(Chance::number),
+                finished: chance.number(),
+            },
             peer: chance.peer(),
+            connection: ConnectionId::of(chance.draw()),
+            client: None,
             method: chance.pick(&["GET", "HEAD", "POST", "M-SEARCH", "!#$%&'*+-.^_`|~", "-"]),
             scheme: chance.pick(&[Scheme::Http, Scheme::Https]),
             version: chance.pick(&[Version::Http10, Version::Http11, Version::Http2]),
@@ -185,20 +194,18 @@ impl Made {
                 .pick(&[200, 206, 301, 304, 403, 404, 429, GONE, 502, 0, 99, 1000, 65535]),
             bytes: chance.number(),
             received: if chance.coin() { 0 } else { chance.number() },
-            micros: chance.number(),
-            head_micros: chance.number(),
             verdict: Verdict {
                 outcome: chance.pick(&Outcome::ALL),
                 reason: chance.pick(&REASONS),
                 collapsed: chance.coin(),
                 stored: chance.coin(),
+                failed: None,
             },
             distribution: self.distribution.as_deref(),
             behavior: self.behavior.as_deref(),
             ordinal: None,
             referer: self.referer.as_deref(),
             user_agent: self.agent.as_deref(),
-            origin_millis: chance.maybe(|chance| chance.number() >> 12),
             failure: self.failure.as_ref(),
             cut: chance.maybe(|chance| chance.pick(&[Cut::ByViewer, Cut::ByOrigin])),
             ran: None,
@@ -213,6 +220,7 @@ impl Made {
             cookie: self.cookie.as_deref().map(Cow::Borrowed),
             forwarded_for: self.forwarded_for.as_deref().map(Cow::Borrowed),
             tls: chance.maybe(|_| ("TLSv1.3", "TLS_AES_128_GCM_SHA256")),
+            place: None,
             viewer: chance.maybe(|chance| Box::new(viewer(chance))),
         }
     }
@@ -223,6 +231,10 @@ impl Made {
             content_type: self.content_type.as_deref(),
             content_len: chance.maybe(Chance::number),
             range: chance.maybe(|chance| (chance.number(), chance.number())),
+            encryption: chance.maybe(|chance| Encryption {
+                status: chance.pick(&EncryptionStatus::ALL),
+                fields: chance.below(11) as u16,
+            }),
         }
     }
 }
@@ -237,6 +249,10 @@ fn viewer(chance: &mut Chance) -> Viewer {
         names: chance.octets(),
         count: chance.number(),
     }
+}
+
+fn standard(cookies: Cookies) -> StandardLog {
+    StandardLog { folder: Default::default(), cookies, fields: StandardField::usual() }
 }
 
 fn all_fields() -> Vec<RealtimeField> {
@@ -255,15 +271,18 @@ fn each_line_is_what_write_makes_of_it() {
         let record = made.record(&mut chance);
         let (asked, answered) = (made.asked(&mut chance), made.answered(&mut chance));
         let place = Pop { pop: "FRA56-C1", is_cloudfront: chance.coin() };
-        let (stamp, cookies) =
-            (Stamp::of(record.at), chance.pick(&[Cookies::Included, Cookies::Omitted]));
+        let (stamp, cookies) = (
+            Stamp::of(record.timeline.received),
+            chance.pick(&[Cookies::Included, Cookies::Omitted]),
+        );
         let (mut written, mut former) = (Vec::new(), Vec::new());
         write_json(&mut written, &record, &stamp);
         former::json(&mut former, &record);
         assert_same(&written, &former);
         written.clear();
         former.clear();
-        standard_log::write_line(&mut written, cookies, &stamp, &record, &asked, &answered, place);
+        let log = standard(cookies);
+        standard_log::write_line(&mut written, &log, &stamp, &record, &asked, &answered, place);
         former::standard(&mut former, cookies, &record, &asked, &answered, place);
         assert_same(&written, &former);
         written.clear();
@@ -317,13 +336,12 @@ fn a_usual_line_allocates_nothing() {
     asked.viewer = Some(Box::new(viewer(&mut chance)));
     let (answered, all) = (made.answered(&mut chance), all_fields());
     let place = Pop { pop: "FRA56-C1", is_cloudfront: true };
-    let mut stamp = Stamp::of(Timestamp(0));
+    let (mut stamp, log) = (Stamp::of(Timestamp(0)), standard(Cookies::Included));
     let mut out = Vec::with_capacity(1 << 20);
     let before = super::hit_cost::allocations();
-    stamp.turn_to(record.at);
+    stamp.turn_to(record.timeline.received);
     write_json(&mut out, &record, &stamp);
-    let cookies = Cookies::Included;
-    standard_log::write_line(&mut out, cookies, &stamp, &record, &asked, &answered, place);
+    standard_log::write_line(&mut out, &log, &stamp, &record, &asked, &answered, place);
     realtime_log::write_line(&mut out, &all, &record, &asked, &answered, place);
     assert_eq!(super::hit_cost::allocations() - before, 0);
     assert_eq!(out.iter().filter(|octet| **octet == b'\n').count(), 3);

@@ -185,7 +185,7 @@ proptest! {
         expected.remove("cookie");
         let head = request.head();
         let Ok(routed) = access::route(&SITE, &head, NOW) else { panic!("a route") };
-        let wants = ask::wants(&routed);
+        let wants = ask::wants(&routed, NOW);
         let asked = CacheRequest { routed, key: b"", wants, slice: None };
         let node = Node { id: "n", keeps_forwarded_for: false };
         let built = build(&asked, &FetchKind::Fill, &routed.distribution.origins[0], node);
@@ -226,7 +226,7 @@ proptest! {
         let request = ViewerRequest::get("http://h.test/").with_arrival(NOW, InvalidationNumber(0));
         let reason = Reason::NotKept(NotKept::NoStore);
         let verdict =
-            Verdict { outcome: Outcome::Miss, reason, collapsed: false, stored: false };
+            Verdict { outcome: Outcome::Miss, reason, collapsed: false, stored: false, failed: None };
         let mut response = deliver::from_reply(&request.head(), reply, verdict);
         status_fields::tell(&mut response, &Compat::default(), request.id);
         let mut out = Vec::new();

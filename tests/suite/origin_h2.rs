@@ -175,6 +175,8 @@ fn edge_to(url: &str, origin: &str) -> Edge {
     let config = plain("127.0.0.1:1".parse().unwrap(), "")
         .replace("http://127.0.0.1:1", url)
         .replace("timeouts", &format!("http_version = \"http2\"\n{origin}\ntimeouts"))
+        // Some answers wait for the last of many requests.
+        .replace("response = \"3s\"", "response = \"30s\"")
         .replace("workers = 2", "workers = 1");
     Edge::start(&(config + PASS))
 }
@@ -237,6 +239,42 @@ fn requests_bodies_and_trailers_go_over_one_connection() {
     assert_eq!(far.accepted(), 1);
     assert_eq!(edge.metric("foreshore_origin_http2_connections_total"), 1.0);
     eventually("no stream is left", || edge.metric("foreshore_origin_streams") == 0.0);
+}
+
+// One octet after the other: it is never silent for long, and never done.
+async fn dribble(mut respond: SendResponse<Bytes>) {
+    let head = head(200, &[("cache-control", "max-age=60")]);
+    let Ok(mut stream) = respond.send_response(head, false) else { return };
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if stream.send_data(Bytes::from_static(b"x"), false).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_takes_too_long_ends_and_its_connection_goes_on() {
+    let far = Far::start(None, Manners::default(), |request, respond| {
+        Box::pin(async move {
+            match request.uri().path() {
+                "/long" => dribble(respond).await,
+                _ => say(respond, 200, &[("cache-control", "no-store")], "short").await,
+            }
+        })
+    });
+    let config = plain(far.address, "")
+        .replace("response = \"3s\"", "response = \"1s\", complete = \"2s\"")
+        .replace("timeouts", "http_version = \"http2\"\ntimeouts")
+        .replace("workers = 2", "workers = 1");
+    let edge = Edge::start(&(config + PASS));
+    let began = std::time::Instant::now();
+    let long = edge.get("/long");
+    assert!(long.status == 200 && !long.whole, "{long:?}");
+    assert!(began.elapsed() > Duration::from_secs(1), "it was not the first silence");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(edge.get("/short").text(), "short");
+    assert_eq!(far.accepted(), 1);
 }
 
 #[test]
@@ -585,6 +623,22 @@ fn an_origin_that_wants_http_1_for_it_is_asked_over_that() {
     // It offers nothing but HTTP/2, so that asking over HTTP/1.1 ends with the handshake.
     assert_eq!(edge.get("/").status, 502);
     assert_eq!(far.accepted(), 2);
+}
+
+#[test]
+fn in_clear_text_one_request_that_wants_http_1_takes_no_other_along() {
+    let far = Far::start(None, Manners::default(), |request, mut respond| {
+        Box::pin(async move {
+            match request.uri().path() {
+                "/old" => respond.send_reset(Reason::HTTP_1_1_REQUIRED),
+                _ => say(respond, 200, &[], "new").await,
+            }
+        })
+    });
+    let edge = edge_to(&format!("http://{}", far.address), "");
+    assert_eq!(edge.get("/old").status, 502);
+    assert_eq!(edge.get("/new").text(), "new");
+    assert_eq!(far.accepted(), 1);
 }
 
 #[test]

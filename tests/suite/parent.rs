@@ -40,7 +40,11 @@ fn edge_text(
     plain(origin, &region) + "methods = \"all\"\n"
 }
 
-fn edge_under(parent_folder: &std::path::Path, origin: SocketAddr, parents: &[(u16, u16)]) -> Edge {
+pub fn edge_under(
+    parent_folder: &std::path::Path,
+    origin: SocketAddr,
+    parents: &[(u16, u16)],
+) -> Edge {
     start(&edge_text(parent_folder, origin, parents))
 }
 
@@ -59,10 +63,27 @@ fn edge_without_checks(
 }
 
 fn start(text: &str) -> Edge {
+    introduced(unintroduced(text))
+}
+
+// One that its parents may believe nothing.
+fn unintroduced(text: &str) -> Edge {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     std::fs::write(folder.path().join("token"), "between-us").unwrap();
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     Edge::start_in(folder)
+}
+
+/// An edge whose parents have confirmed its log. It waits for that for a second before it serves,
+/// which a busy machine may need for something else.
+pub fn introduced(edge: Edge) -> Edge {
+    eventually("its parents have confirmed its log", || {
+        let (_, status) = edge.admin("GET", "/v1/status", "");
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+        let parents = status["region"].as_array().map(Vec::as_slice).unwrap_or_default();
+        !parents.is_empty() && parents.iter().all(|parent| parent["state"] == "applied")
+    });
+    edge
 }
 
 // A data folder's files, as a snapshot or an image has them.
@@ -76,7 +97,7 @@ fn copy_data(from: &std::path::Path, to: &std::path::Path) {
 }
 
 // An origin that answers with a version, and the version.
-fn versions() -> (Origin, Arc<AtomicU64>) {
+pub fn versions() -> (Origin, Arc<AtomicU64>) {
     let version = Arc::new(AtomicU64::new(1));
     let told = Arc::clone(&version);
     (Origin::start(move |_| fresh(told.load(Ordering::SeqCst).to_string().as_bytes())), version)
@@ -326,7 +347,7 @@ fn an_edge_that_lost_records_reads_nothing_old() {
             edge_text(folder.path(), origin.address, &[elsewhere]),
         )
         .unwrap();
-        let edge = Edge::start_in(own);
+        let edge = introduced(Edge::start_in(own));
         let (seen, fetches) = (edge.get("/a").text(), origin.count());
         assert_eq!(seen, "2", "{loss:?}");
         assert_eq!(
@@ -352,10 +373,10 @@ fn an_edge_that_ends_in_order_goes_on_where_it_was() {
     assert!(edge.wait());
     let own = Arc::clone(&edge.folder);
     drop(edge);
-    let edge = Edge::start_in(own);
+    let edge = introduced(Edge::start_in(own));
     assert_eq!((edge.get("/a").text(), origin.count()), ("1".into(), 1), "{}", edge.log());
     // After a kill neither edge nor parent can know what else it had accepted.
-    let edge = Edge::start_in(edge.kill());
+    let edge = introduced(Edge::start_in(edge.kill()));
     edge.get("/a");
     assert_eq!(origin.count(), 2);
 }
@@ -384,16 +405,16 @@ fn two_edges_of_one_folder_are_noticed() {
     }
     parent.get("/held");
     for edge in [&first, &second] {
-        eventually("it is said", || edge.metric("foreshore_log_contested") as u64 == 1);
-        assert!(
-            edge.log().contains("copy of this data folder")
+        eventually("it is said", || {
+            edge.metric("foreshore_log_contested") as u64 == 1
+                && edge.log().contains("copy of this data folder")
                 && edge.admin("GET", "/v1/status", "").1.contains("\"contested\": true")
-        );
+        });
         let before = origin.count();
         edge.get("/held");
         assert_eq!(origin.count(), before + 1, "the origin is asked, the parent is not");
     }
-    assert!(parent.log().contains("speak for the same log"));
+    eventually("the parent says it, too", || parent.log().contains("speak for the same log"));
 }
 
 // A parent's admin listener that says yes to everything, and how many connections were made to it.
@@ -481,7 +502,8 @@ fn two_stopped_parents_cost_one_wait() {
     let took = began.elapsed();
     parents.iter().for_each(|parent| parent.signal(rustix::process::Signal::CONT));
     assert_eq!(done["status"], "InProgress");
-    assert!(took.as_millis() < 3500, "{took:?}");
+    // Of two seconds each.
+    assert!(took.as_millis() < 3_950, "{took:?}");
     let id = done["id"].as_str().unwrap();
     eventually("it is everywhere", || {
         edge.admin("GET", &format!("/v1/invalidations/{id}"), "").1.contains("Completed")
@@ -619,14 +641,14 @@ fn a_token_is_not_enough_where_a_certificate_is_wanted() {
         let text = edge_text(folder.path(), origin.address, &[(https, admin)])
             .replace("admin = \"http://127.0.0.1:", "admin = \"https://localhost:")
             .replacen("[[region.parent]]", &format!("{identity}[[region.parent]]"), 1);
-        start(&text)
+        unintroduced(&text)
     };
     let by = |folder: &std::path::Path, name: &str| {
         let (_, chain, key) = certificates(folder, &[name]);
         Some((chain, key))
     };
-    let good = edge(by(folder.path(), "edge-1.internal"));
-    let other = edge(by(folder.path(), "edge-1.internal"));
+    let good = introduced(edge(by(folder.path(), "edge-1.internal")));
+    let other = introduced(edge(by(folder.path(), "edge-1.internal")));
     assert_eq!((good.get("/a").text(), origin.count()), ("1".into(), 1));
     assert_eq!(good.purge(&["/x"])["status"], "Completed");
     assert_eq!((other.get("/a").text(), origin.count()), ("1".into(), 1), "the parent has it");

@@ -168,8 +168,8 @@ impl Stage {
         let request = ViewerRequest::get(&format!("http://h.test/{path}"))
             .with_fields(fields)
             .with_arrival(self.edge.clock.now(), self.edge.invalidations.head());
-        let begun = self.edge.begin(self.edge.running(), request, Declined::default());
-        let status = self.core.serve(begun, Body::Empty).await.status;
+        let mut begun = self.edge.begin(self.edge.running(), request, Declined::default());
+        let status = self.core.serve(&mut begun, Body::Empty).await.status;
         // What goes on behind the viewer's back comes to an end.
         tokio::time::sleep(Duration::from_millis(10)).await;
         (status, self.hops.asked.lock().unwrap().clone())
@@ -222,6 +222,19 @@ fn shares_go_by_weight_and_a_spare_waits_for_all_others_to_be_out() {
         assert_eq!(stage.firsts(20).await[ORIGIN], 20);
         (0..2).for_each(|_| stage.checked(PARENTS[0], Found::Ready));
         assert_eq!(stage.firsts(20).await[PARENTS[0]], 20);
+    });
+}
+
+// While another process takes this one's place, and may know of more than it.
+#[test]
+fn a_frozen_process_asks_the_origin_alone() {
+    run(async {
+        let stage = Stage::new([1, 1, 1]);
+        assert!(!stage.firsts(20).await.contains_key(ORIGIN));
+        stage.edge.invalidations.freeze();
+        assert_eq!(stage.firsts(20).await[ORIGIN], 20);
+        stage.edge.invalidations.thaw();
+        assert!(!stage.firsts(20).await.contains_key(ORIGIN));
     });
 }
 

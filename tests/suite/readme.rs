@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::support::free_port;
 use super::support::tool;
+use super::support::tour::{copy, shell};
 
 /// The first run in a folder of its own, on free ports.
 struct FirstRun {
@@ -19,18 +20,6 @@ impl Drop for FirstRun {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 
@@ -62,20 +51,6 @@ fn first_run() -> FirstRun {
     FirstRun { child, folder, printed, ports }
 }
 
-fn paste(run: &FirstRun, line: &str) -> String {
-    let binary = Path::new(env!("CARGO_BIN_EXE_foreshore")).parent().unwrap();
-    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
-    let out = Command::new("bash")
-        .arg("-c")
-        .arg(line)
-        .current_dir(run.folder.path())
-        .env("PATH", path)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
-}
-
 #[test]
 fn what_the_first_run_prints_works_when_pasted() {
     if !tool::have(&[tool::CURL]) {
@@ -93,7 +68,7 @@ fn what_the_first_run_prints_works_when_pasted() {
         &["200", "Miss from"],
     ];
     for (line, expected) in lines.iter().zip(expected) {
-        let out = paste(&run, line);
+        let out = shell(run.folder.path(), line);
         for words in expected {
             assert!(out.contains(words), "{line}\ngave {out}\nwithout {words:?}");
         }
@@ -125,7 +100,7 @@ fn the_readmes_tour_gives_what_it_says() {
         for (usual, port) in run.ports {
             command = command.replace(&format!(":{usual}"), &format!(":{port}"));
         }
-        out = paste(&run, &command);
+        out = shell(run.folder.path(), &command);
     }
     assert!(compared >= 12, "the tour compares too little");
 }
@@ -161,6 +136,7 @@ fn what_the_pages_configure_loads() {
         let out = Command::new(env!("CARGO_BIN_EXE_foreshore"))
             .args(["check", "--config", path.to_str().unwrap()])
             .env("FORESHORE_ADMIN_SECRET", "a secret of some length")
+            .env("FORESHORE_TICKET_KEY", "0123456789abcdef".repeat(4))
             .env("FORESHORE_EVENTS_TOKEN", "another one")
             .output()
             .unwrap();

@@ -236,6 +236,8 @@ pub fn edge_with(
     );
     let text = plain(anywhere, "")
         .replace("url = \"http://127.0.0.1:9\"", &format!("{origin}\n{access}"))
+        // A bucket in Python takes its time, and more of it on a machine that is busy.
+        .replace("response = \"3s\"", "response = \"30s\"")
         + behavior;
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     Edge::start_in(folder)

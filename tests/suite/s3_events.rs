@@ -20,7 +20,7 @@ use super::support::{Origin, Viewer};
 use super::wire::server_config;
 
 const TOKEN: &str = "told-by-the-bucket";
-const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:uploads";
+pub(super) const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:uploads";
 
 /// One record of a notification, as S3 writes it.
 fn record(source: &str, name: &str, key: &str, sequencer: &str) -> Value {
@@ -38,7 +38,7 @@ fn record(source: &str, name: &str, key: &str, sequencer: &str) -> Value {
     })
 }
 
-fn notification(source: &str, name: &str, key: &str, sequencer: &str) -> String {
+pub(super) fn notification(source: &str, name: &str, key: &str, sequencer: &str) -> String {
     json!({ "Records": [record(source, name, key, sequencer)] }).to_string()
 }
 
@@ -48,7 +48,8 @@ fn edge_with(origin: SocketAddr, events: &str) -> Edge {
     start_in(&folder, origin, events)
 }
 
-fn start_in(folder: &Arc<tempfile::TempDir>, origin: SocketAddr, events: &str) -> Edge {
+/// The same in a folder that has more.
+pub(super) fn start_in(folder: &Arc<tempfile::TempDir>, origin: SocketAddr, events: &str) -> Edge {
     std::fs::write(folder.path().join("events-token"), TOKEN).unwrap();
     let more = format!("[events.s3]\ntoken = {{ file = \"events-token\" }}\n{events}");
     let text = plain(origin, &more).replace("timeouts = {", "bucket = \"shop\"\ntimeouts = {");
@@ -64,6 +65,37 @@ fn told(edge: &Edge, body: &str) -> Value {
     let (status, said) = edge.admin_with("POST", "/v1/events/s3", body, &bearer());
     assert_eq!(status, 200, "{said}");
     serde_json::from_str(&said).unwrap()
+}
+
+// The admin token is let in there, too, and is not to be guessed by way of it.
+#[test]
+fn who_guesses_the_admin_token_at_events_waits_and_who_has_their_own_does_not() {
+    let origin = Origin::start(|asked| fresh(asked.target.as_bytes()));
+    let edge = edge_with(origin.address, "");
+    let event = notification("aws:s3", "ObjectCreated:Put", "a", "01");
+    let tell = |shown: &str| {
+        edge.admin_with("POST", "/v1/events/s3", &event, &format!("Authorization: {shown}\r\n"))
+    };
+    let password = |token: &str| format!("Basic {}", STANDARD.encode(format!("sender:{token}")));
+    let wrong = ["Bearer wrong".to_string(), password("wrong")];
+    for at in 0..20 {
+        let (status, said) = tell(&wrong[at % 2]);
+        assert_eq!(status, 401, "{at} {said}");
+    }
+    for shown in &wrong {
+        let (status, said) = tell(shown);
+        assert!(status == 429 && said.contains("too many wrong tokens"), "{status} {said}");
+    }
+    assert_eq!(tell("Digest wrong").0, 401, "neither a bearer token nor a password");
+    for shown in [format!("Bearer {TOKEN}"), password(TOKEN), password(&edge.token())] {
+        let (status, said) = tell(&shown);
+        assert_eq!(status, 200, "{said}");
+    }
+    // A sender that is wrong keeps nobody out elsewhere.
+    let (status, said) =
+        edge.admin_with("GET", "/v1/status", "", "Authorization: Bearer wrong\r\n");
+    assert_eq!(status, 401, "{said}");
+    assert_eq!(edge.metric("foreshore_wrong_bearers_total") as u64, 1);
 }
 
 #[test]
@@ -451,8 +483,9 @@ fn what_was_written_is_fetched_at_once_where_that_is_set() {
     let edge = Edge::before_with(origin.address, "", behavior);
     edge.get("/a");
     let wrote = put(edge.http, "/a");
-    eventually("it is fetched", || origin.count() == 3);
-    let seen = edge.get("/a");
-    assert_eq!((seen.cache(), seen.text()), ("Hit".into(), wrote.text()));
+    eventually("it is asked for", || origin.count() == 3);
+    // What is under way yet is waited for, and is no hit.
+    eventually("it is there", || edge.get("/a").cache() == "Hit");
+    assert_eq!((edge.get("/a").text(), origin.count()), (wrote.text(), 3));
     assert_eq!(edge.metric("foreshore_writes_unspread_total"), 0.0, "there is no other node");
 }

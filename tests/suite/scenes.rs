@@ -23,6 +23,7 @@ use foreshore::deliver::sink::Http1Lines;
 use foreshore::distribution::geo::Location;
 use foreshore::distribution::origin::Origin;
 use foreshore::message::connection::{Connection, Scheme, TlsFacts};
+use foreshore::message::encryption::EncryptionStatus;
 use foreshore::message::failure::{Failure, FailureKind};
 use foreshore::message::key::InvalidationNumber;
 use foreshore::message::refusal::{Misdirection, Refusal, Unfit, Why};
@@ -417,10 +418,10 @@ async fn one_viewer(core: Arc<Proxy>, question: Question) -> Heard {
     };
     // One viewer takes one token. If the hit step took it, the full sentence has others to take.
     let running = if by_hit.is_some() { Arc::new(with_full_buckets(&running)) } else { running };
-    let begun = edge.begin(running, request, Declined::default());
+    let mut begun = edge.begin(running, request, Declined::default());
     let mut response = core
         .serve(
-            begun,
+            &mut begun,
             if question.body.is_empty() { Body::Empty } else { Body::Bytes(question.body.into()) },
         )
         .await;
@@ -714,6 +715,24 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Pass(Grpc)", "all_four_kinds_of_calls"),
     ("Refused(Grpc)", "a_call_over_http1_is_refused_and_other_requests_go_their_way"),
     ("Grpc", "a_call_over_http1_is_refused_and_other_requests_go_their_way"),
+    // A scene has no keys.
+    ("Refused(Form)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(Processed)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(ForwardedByContentType)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(ForwardedByQueryArgs)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(ForwardedDueToNoProfile)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    (
+        "Form(MalformedContentTypeClientError)",
+        "a_form_that_is_not_encrypted_is_refused_or_forwarded",
+    ),
+    ("Form(MalformedInputClientError)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(MalformedQueryArgsClientError)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(RejectedByContentType)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(RejectedByQueryArgs)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(FieldLengthLimitClientError)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(FieldNumberLimitClientError)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(RequestLengthLimitClientError)", "a_form_that_is_not_encrypted_is_refused_or_forwarded"),
+    ("Form(ServerError)", "a_form_that_cannot_be_encrypted_goes_nowhere"),
     // What is wrong with octets that never became a request.
     ("Refused(Malformed)", REFUSED_HEADS),
     ("Refused(LineEnd)", REFUSED_HEADS),
@@ -730,7 +749,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Refused(Connect)", REFUSED_HEADS),
     ("Refused(Protocol)", "what_is_no_websocket_over_http2_is_refused"),
     ("Refused(SlowHead)", "idle_and_slow_viewers_are_let_go"),
-    // A scene has one distribution.
     // A scene has no QUIC.
     ("Misdirected(Version)", "a_distribution_may_do_without"),
     ("Misdirected(OtherRule)", "a_required_certificate_is_wanted_in_the_handshake"),
@@ -749,7 +767,8 @@ const REFUSED_HEADS: &str = "a_refused_head_is_in_the_log_and_in_the_metrics";
 const BUCKET_ORDERS: &str = "what_passes_and_what_does_not";
 
 /// The source files whose enums are looked at.
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
+    "src/message/encryption.rs",
     "src/message/verdict.rs",
     "src/message/refusal.rs",
     "src/crypto/url.rs",
@@ -850,7 +869,15 @@ fn refusals() -> Vec<(String, Refusal)> {
         let text = format!("{refusal:?}");
         (text.split(" {").next().unwrap_or_default().to_string(), refusal)
     };
-    plain.into_iter().chain(misdirected).chain(unsigned).map(named).chain(orders).collect()
+    let forms = EncryptionStatus::ALL.map(Refusal::Form);
+    plain
+        .into_iter()
+        .chain(misdirected)
+        .chain(unsigned)
+        .chain(forms)
+        .map(named)
+        .chain(orders)
+        .collect()
 }
 
 // The viewer's lines of a scene as sets of what they must hear: a status, then the rest.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::parent::introduced;
 use super::support::edge::{Edge, certificates, plain};
 use super::support::frames::{
     ACK, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, SETTINGS, block, fields, frame,
@@ -255,7 +256,7 @@ impl Way {
             ports.1
         );
         let config = text(folder.path(), "h.test", origin.address, &region, (0, 0));
-        let edge = start(&folder, &config);
+        let edge = introduced(start(&folder, &config));
         let ca = folder.path().join("tls/ca.pem");
         Self { name: "through a parent", edge, ca, origin, _parent: Some(parent) }
     }

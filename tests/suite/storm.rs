@@ -192,7 +192,7 @@ async fn ask(
         }
         Err(declined) => declined,
     };
-    let mut response = core.serve(edge.begin(running, request, declined), Body::Empty).await;
+    let mut response = core.serve(&mut edge.begin(running, request, declined), Body::Empty).await;
     let mut body = Vec::new();
     while let Some(piece) = response.body.piece().await {
         match piece {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::support::code::{has_word, shipped};
+use super::support::code::{functions, has_word, shipped};
 
 fn files(folder: &Path, all: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -41,6 +41,29 @@ fn every_file_says_what_it_is_for() {
     for (name, text) in sources() {
         assert!(text.starts_with("//! ") || name == "lib.rs", "{name} has no caption");
     }
+}
+
+/// A function is read at once. A longer one is split by what its steps are for.
+const LINES: usize = 70;
+
+/// Those that are longer still. The list gets no longer.
+const LONG: &[(&str, &str)] = &[("origin/client.rs", "ask"), ("origin/connection.rs", "exchange")];
+
+#[test]
+fn functions_are_read_at_once() {
+    let mut seen = 0;
+    for (name, text) in sources() {
+        // Files that are compiled for tests alone.
+        if name.split('/').any(|part| matches!(part, "tests" | "tests.rs")) {
+            continue;
+        }
+        for (function, lines) in functions(&shipped(&text)) {
+            let is_listed = LONG.contains(&(name.as_str(), function));
+            assert!(lines <= LINES || is_listed, "{name}: {function} has {lines} lines");
+            seen += 1;
+        }
+    }
+    assert!(seen > 4_000, "only {seen} functions were seen");
 }
 
 /// What a pure file does without: it is given moments, octets and settings, and gives back values.
@@ -119,10 +142,12 @@ const CLOCKS: Reasons = &[
     ("cli/certs.rs", "the same"),
     ("cli/check.rs", "the same"),
     ("cli/explain.rs", "the same"),
+    ("cli/function/lambda.rs", "the same"),
     ("cli/function/test.rs", "the same"),
     ("cli/import_export.rs", "the same"),
     ("cli/sign.rs", "the same"),
     ("cli/store.rs", "the same"),
+    ("cli/workplace.rs", "the same"),
     ("cli/run.rs", "makes the edge's clock; a deadline for draining"),
     ("fleet/settle.rs", "how long a caller waits"),
     ("functions/engine/watch.rs", "when a call of code has to be over, and how long it took"),
@@ -134,18 +159,19 @@ const CLOCKS: Reasons = &[
     ("listen/mod.rs", "a deadline for lingering"),
     ("listen/places.rs", "who has been idle for longest"),
     ("listen/h1/mod.rs", "deadlines of a connection"),
+    ("listen/h1/waits.rs", "the same"),
     ("listen/h2/answers.rs", "deadlines of a connection"),
     ("listen/h2/mod.rs", "deadlines of a connection"),
     ("listen/h2/requests.rs", "deadlines of a connection"),
     ("listen/h2/stream.rs", "how long a body has stalled"),
     ("listen/h2/time.rs", "deadlines of a connection"),
     ("listen/quic/driver.rs", "what QUIC's deadlines are looked at by"),
-    ("origin/connection.rs", "deadlines of a connection"),
-    ("origin/h2.rs", "deadlines of a request"),
     ("origin/h2_driver.rs", "when a connection is looked after"),
     ("origin/h2_link.rs", "how long a connection has been idle"),
     ("origin/h2_pool.rs", "the same; how long an origin's choice of HTTP/1.1 is remembered"),
+    ("origin/patience.rs", "deadlines of an exchange and its pieces"),
     ("origin/pool.rs", "how long a connection has been idle"),
+    ("origin/race.rs", "when the next address is tried"),
     ("proxy/rehearsal.rs", "`explain` makes an edge of its own, by the clock of the command"),
     ("proxy/lambdas.rs", "the deadline of a call"),
     ("record/queue.rs", "when a log is flushed, tried again and turned"),
@@ -166,6 +192,8 @@ const CLOCKS: Reasons = &[
 const ENVIRONMENT: Reasons = &[
     ("config/credentials.rs", "credentials that a configuration names by variable"),
     ("cli/run.rs", "PATH, where the interpreters of lambdas are looked for"),
+    ("supervisor/handover.rs", "names of the sockets that a service manager hands over"),
+    ("supervisor/notify.rs", "where a service manager listens, and how often it wants to hear"),
     ("cli/mod.rs", "FORESHORE_CONFIG and FORESHORE_LOG, declared with their options"),
     ("cli/admin_client.rs", "FORESHORE_ADMIN and its token file, declared with their options"),
 ];
@@ -173,22 +201,35 @@ const ENVIRONMENT: Reasons = &[
 /// Files that begin a task or a thread. What they begin ends by itself or with the process, and is
 /// bounded by what stands here.
 const TASKS: Reasons = &[
+    ("acme/keeper.rs", "four orders at most, and a reload on the blocking pool, awaited"),
+    ("acme/proofs.rs", "a command for DNS on the blocking pool, awaited, with an end"),
     ("body/compress.rs", "an encoder on the blocking pool; one piece of a body at a time"),
     ("cli/admin_client.rs", "a command's one connection"),
     ("cli/disk_tier.rs", "one thread that opens the disk, however long that takes"),
-    ("cli/run.rs", "one thread per core, and the operator's side once each"),
-    ("control/cloudfront/resources.rs", "compiling and file work on the blocking pool, awaited"),
+    (
+        "cli/hand_over.rs",
+        "one process that takes this one's place, and what waits for it, at a time",
+    ),
+    ("cli/cores.rs", "one thread per core, and a task for each of its sockets"),
+    ("cli/run.rs", "the operator's side, once each"),
+    ("cli/take_over.rs", "one thread that hears the process before, until that is gone"),
+    ("control/calls.rs", "what may take long on the blocking pool, awaited"),
+    ("control/compiling.rs", "the one thread that compiles while viewers are served"),
     ("control/invalidation.rs", "file work on the blocking pool, awaited"),
     ("control/reload.rs", "file work on the blocking pool, awaited"),
     ("control/s3/refiller.rs", "fetches of changed objects, limited in number"),
     ("control/server.rs", "one task for each admin connection, limited in number"),
+    ("control/succession.rs", "a call that changes something, with the place of its connection"),
     ("control/values.rs", "file work on the blocking pool, awaited"),
+    ("fleet/keep.rs", "file work and compiling on the blocking pool, awaited"),
+    ("fleet/learn.rs", "file work on the blocking pool, awaited"),
     ("fleet/writer.rs", "the log's file work on the blocking pool, one thread at most"),
     ("lambda/mod.rs", "the one thread that keeps all workers"),
     ("lambda/process.rs", "a worker's process; how many there are a pool says"),
+    ("lambda/runtime_api.rs", "a look at who connects on the blocking pool, awaited"),
     (
         "lambda/service.rs",
-        "one task for each worker, and one for each function that watches its code",
+        "one task for each worker, one for each function that watches its code, the end of code in no use",
     ),
     (
         "lambda/worker.rs",
@@ -220,7 +261,7 @@ const TASKS: Reasons = &[
     ("store/disk/body.rs", "a read of a file on the blocking pool, awaited"),
     ("store/disk/threads.rs", "the two threads of the disk tier"),
     ("tier/memcached.rs", "two tasks for each connection, and one that discovers nodes"),
-    ("tier/mod.rs", "one task that writes what waits, one response after the other"),
+    ("tier/mod.rs", "a few tasks that write what waits, one response after the other"),
     ("tier/node.rs", "one connection being made for each place, and one probe at a time"),
     (
         "tier/redis.rs",
@@ -372,6 +413,39 @@ fn the_life_of_a_request_goes_through_functions_that_exist() {
     assert!(steps > 60, "only {steps} steps were looked for");
 }
 
+// What viewers may do over HTTP/3: each row names a bound and a test, and each metric is told.
+#[test]
+fn rows_of_what_viewers_may_do_over_http3_are_proved() {
+    let map = read("src/ARCHITECTURE.md");
+    let part = map.split("\n### ").find(|part| part.starts_with("What a viewer may do")).unwrap();
+    let rows: Vec<Vec<&str>> = part
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .map(|line| line.split(" |").map(str::trim).collect())
+        .skip(1)
+        .collect();
+    assert!(rows.len() >= 12, "{rows:?}");
+    let mut all = Vec::new();
+    for folder in ["src", "tests/suite"] {
+        files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut all);
+    }
+    let mut code = read("tests/real/http3.py");
+    code.extend(all.iter().map(|path| std::fs::read_to_string(path).unwrap()));
+    for row in rows {
+        assert!(row.len() >= 4 && !row[1].is_empty(), "{row:?} has no bound");
+        let tests: Vec<&str> = quoted(row[3]).collect();
+        assert!(!tests.is_empty(), "{row:?} has no test");
+        for test in tests {
+            let is_there =
+                ["fn", "def"].iter().any(|word| code.contains(&format!("{word} {test}(")));
+            assert!(is_there, "{test} of {row:?} is not there");
+        }
+        for metric in quoted(row[2]) {
+            assert!(code.contains(metric), "{metric} of {row:?} is not told");
+        }
+    }
+}
+
 #[test]
 fn rules_name_functions_that_exist() {
     let rules = read("tests/RULES.md");
@@ -403,4 +477,30 @@ fn decisions_say_what_they_cost_and_are_there_where_code_cites_them() {
         }
     }
     assert!(cited >= 8, "only {cited} citations were found");
+}
+
+#[test]
+fn decisions_are_read_without_scrolling() {
+    let decisions = read("src/DECISIONS.md");
+    for (at, line) in decisions.lines().enumerate().filter(|(_, line)| !line.starts_with('|')) {
+        let columns = line.chars().count();
+        assert!(columns <= 160, "src/DECISIONS.md:{}: {columns} columns", at + 1);
+    }
+}
+
+#[test]
+fn what_is_unreleased_is_sorted_by_kind() {
+    let changes = read("CHANGELOG.md");
+    let all = changes.split("\n## ").find(|part| part.starts_with("Unreleased")).unwrap();
+    let mut kinds = all.split("\n### ");
+    let unsorted = kinds.next().unwrap();
+    assert!(!unsorted.contains("\n- "), "CHANGELOG.md: put this under its kind:\n{unsorted}");
+    let mut seen = BTreeSet::new();
+    for kind in kinds {
+        let (title, entries) = kind.split_once('\n').unwrap();
+        assert!(seen.insert(title), "CHANGELOG.md: {title:?} stands twice");
+        for entry in entries.split("\n- ").skip(1) {
+            assert!(seen.insert(entry.trim()), "CHANGELOG.md: this stands twice:\n{entry}");
+        }
+    }
 }

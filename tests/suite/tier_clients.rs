@@ -2,21 +2,25 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use foreshore::base::secret::Secret;
 use foreshore::crypto::sigv4::Credentials;
 use foreshore::distribution::tier as configured;
+use foreshore::distribution::tier::{Engine, MemcachedMode, RedisMode};
+use foreshore::tier::Found;
 use foreshore::tier::miss::Miss;
 use tokio::time::Instant;
 
 use super::support::tool;
 use super::support::{eventually, free_port};
 use super::tier::{
-    REDIS, SINGLE, found, on_a_core, plain_redis, put, redis, response, settings, start,
-    until_found,
+    MEMCACHED, REDIS, SINGLE, Server, auth, found, on_a_core, plain_redis, put, redis, response,
+    round_trip, settings, start, until_found,
 };
+use super::tier_access::Access;
 
 /// A Redis that holds nothing, and remembers what it was told on each connection.
 #[derive(Default)]
@@ -137,6 +141,74 @@ fn an_engine_is_told_which_edge_this_is() {
         "{named:?}"
     );
     assert!(node.heard("READONLY").is_empty(), "it is no cluster");
+}
+
+#[test]
+fn a_sentinel_that_wants_a_password_is_shown_it() {
+    if !tool::have(&[REDIS]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let _primary = redis(folder.path(), port, &format!("port {port}\nrequirepass secret"));
+    let (path, watching) = (folder.path().join("sentinel.conf"), free_port());
+    let text = format!(
+        "port {watching}\ndir {}\nrequirepass secret\nsentinel monitor main 127.0.0.1 {port} 1\n\
+         sentinel auth-pass main secret\n",
+        folder.path().display()
+    );
+    std::fs::write(&path, text).unwrap();
+    let mut command = Command::new("redis-server");
+    let _sentinel = Server::start(command.arg(&path).arg("--sentinel"), watching);
+    let engine = Engine::Redis(RedisMode::Sentinel { primary: "main".into() });
+    let without = settings(engine, watching);
+    let with = configured::Tier { auth: Some(auth("default", "secret")), ..without.clone() };
+    let stored = response("/a", 100);
+    on_a_core(async {
+        let tier = start(&with);
+        put(&tier, &stored).await;
+        assert!(found(&tier, &stored.key).await.is_ok());
+        assert_eq!(tier.status().len(), 1, "the sentinel told: {:?}", tier.status());
+        // Where none tells, status says why.
+        let tier = start(&without);
+        let is_said = || {
+            let all = tier.status().into_iter();
+            let mut why = all.filter(|node| node.name.ends_with(&watching.to_string()));
+            why.any(|node| node.trouble.is_some_and(|why| why.contains("NOAUTH")))
+        };
+        until_found(&tier, &stored.key, |_| is_said()).await;
+    });
+}
+
+// Over TLS a node may want a certificate of the edge, beside its password.
+#[test]
+fn a_node_that_wants_a_certificate_is_shown_one() {
+    if !tool::have(&[REDIS, MEMCACHED]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let access = Access::guarded(folder.path());
+    let Access::Guarded(papers) = &access else { unreachable!() };
+    let redis = access.redis(folder.path(), "");
+    let memcached = access.memcached(free_port());
+    for (engine, door) in
+        [(SINGLE, redis.door), (Engine::Memcached(MemcachedMode::Fixed), memcached.door)]
+    {
+        let right = access.settings(engine, door);
+        round_trip(&right);
+        let bare = configured::Tier { tls: Some(papers.trusting()), ..right.clone() };
+        let nameless = configured::Tier { auth: None, ..right };
+        on_a_core(async {
+            for settings in [bare, nameless] {
+                let tier = start(&settings);
+                let kept_out = |got: &Result<Box<Found>, Miss>| {
+                    matches!(got, Err(Miss::Denied | Miss::Unreachable | Miss::Paused))
+                };
+                until_found(&tier, &response("/a", 1).key, kept_out).await;
+                assert!(tier.status()[0].trouble.is_some(), "{:?}", tier.status());
+            }
+        });
+    }
 }
 
 // One that is well answers; without one the primary does.

@@ -1,9 +1,10 @@
 //! The tier on real engines that fail over, reshard, run full and lie, under two edges
 //! whose viewers are asked all the time: no error reaches one, no wrong octet, and nothing older
-//! than a purge that was acknowledged.
+//! than a purge that was acknowledged. Engines speak TLS and let in who has a name, a
+//! password and a certificate.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,9 +14,10 @@ use super::support::origin::answer;
 use super::support::tool::{self, Tool};
 use super::support::viewer::Seen;
 use super::support::{Dice, Origin, eventually, free_port};
-use super::tier::{REDIS, Server, Watched, plain_redis, redis, watched};
+use super::tier::{MEMCACHED, REDIS, Server, Watched, watched};
+use super::tier_access::Access;
 
-const REDIS_CLI: Tool = Tool::Program("redis-cli");
+pub(super) const REDIS_CLI: Tool = Tool::Program("redis-cli");
 /// So many paths are read; every other one has a body of several pieces.
 const PATHS: u64 = 24;
 const LONG: usize = 150_000;
@@ -31,7 +33,7 @@ fn content(path: &str, version: u64) -> Vec<u8> {
 }
 
 /// Two edges that share a tier, and what their viewers may see.
-struct Oracle {
+pub(super) struct Oracle {
     one: Edge,
     two: Edge,
     _origin: Origin,
@@ -44,15 +46,44 @@ struct Oracle {
     wrong: Mutex<Vec<String>>,
 }
 
-fn edge(origin: SocketAddr, tier: &str, fleet: &str) -> Edge {
+fn edge(origin: SocketAddr, tier: &str, fleet: &str, more: &Settings<'_>) -> Edge {
     let folder = Arc::new(tempfile::tempdir().unwrap());
-    let more = format!(
+    let before = format!(
         "[fleet]\nname = \"f\"\nlease = \"3s\"\n{fleet}\n[tier]\n{tier}\n\
-         key = {{ file = \"token\" }}\ntimeouts = {{ first = \"200ms\", total = \"1s\" }}\n"
+         key = {{ file = \"token\" }}\ntimeouts = {{ {} }}\n{}",
+        more.timeouts.unwrap_or(PATIENT),
+        more.edge
     );
     std::fs::write(folder.path().join("token"), "between-us").unwrap();
-    std::fs::write(folder.path().join("edge.toml"), plain(origin, &more)).unwrap();
+    let text = plain(origin, &before) + more.behavior;
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     Edge::start_in(folder)
+}
+
+/// Longer than a busy machine needs: for tests of what comes from a tier, and not of when.
+const PATIENT: &str = "first = \"10s\", total = \"20s\", connect = \"5s\"";
+
+/// More settings of two edges that share a tier.
+#[derive(Default)]
+pub(super) struct Settings<'s> {
+    /// Without any, the tier is waited for however busy the machine is.
+    pub timeouts: Option<&'s str>,
+    pub edge: &'s str,
+    pub behavior: &'s str,
+}
+
+/// Two edges of a fleet that share a tier.
+pub(super) fn two_edges_on(origin: SocketAddr, tier: &str, more: &Settings<'_>) -> (Edge, Edge) {
+    let here = "member = \"one\"\nsequencer = \"here\"\n[[trusted_edge]]\nid = \"two\"\n\
+                token = { file = \"token\" }";
+    let one = edge(origin, tier, here, more);
+    let there = format!(
+        "member = \"two\"\nsequencer = \"parent\"\n[fleet.parent]\nadmin = \"http://{}\"\n\
+         edge_id = \"two\"\ntoken = {{ file = \"token\" }}",
+        one.admin
+    );
+    let two = edge(origin, tier, &there, more);
+    (one, two)
 }
 
 impl Oracle {
@@ -64,15 +95,9 @@ impl Oracle {
             let fields = format!("Cache-Control: max-age=600\nETag: \"{version}\"");
             answer(200, &fields, &content(&asked.target, version))
         });
-        let here = "member = \"one\"\nsequencer = \"here\"\n[[trusted_edge]]\nid = \"two\"\n\
-                    token = { file = \"token\" }";
-        let one = edge(origin.address, tier, here);
-        let there = format!(
-            "member = \"two\"\nsequencer = \"parent\"\n[fleet.parent]\nadmin = \"http://{}\"\n\
-             edge_id = \"two\"\ntoken = {{ file = \"token\" }}",
-            one.admin
-        );
-        let two = edge(origin.address, tier, &there);
+        let hasty =
+            Settings { timeouts: Some("first = \"200ms\", total = \"1s\""), ..Settings::default() };
+        let (one, two) = two_edges_on(origin.address, tier, &hasty);
         Self {
             one,
             two,
@@ -132,7 +157,7 @@ impl Oracle {
     }
 
     /// Until entries of the tier have answered so many more requests.
-    fn is_used(&self, more: f64) {
+    pub(super) fn is_used(&self, more: f64) {
         let before = self.used();
         // Two cores have the engines, two edges and their viewers to run.
         let until = Instant::now() + Duration::from_secs(60);
@@ -175,7 +200,7 @@ impl Drop for Ends<'_> {
 }
 
 /// Does something to the engine while viewers ask and purges go on.
-fn under_load(tier: &str, does: impl FnOnce(&Oracle)) {
+pub(super) fn under_load(tier: &str, does: impl FnOnce(&Oracle)) {
     // One load at a time is enough for two cores.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -196,29 +221,56 @@ fn under_load(tier: &str, does: impl FnOnce(&Oracle)) {
     oracle.is_right();
 }
 
-fn single(port: u16) -> String {
-    format!("kind = \"redis\"\nurls = [\"redis://127.0.0.1:{port}\"]")
-}
-
-fn cluster_cli(arguments: &[&str]) -> String {
-    let out = Command::new("redis-cli").arg("--cluster").args(arguments).output().unwrap();
+fn cluster_cli(access: &Access, arguments: &[&str]) -> String {
+    let out = access.cli().arg("--cluster").args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{said} {}", String::from_utf8_lossy(&out.stderr));
     said
 }
 
-// The lines of `CLUSTER NODES` as a node sees them.
-fn nodes_of(server: &Server) -> Vec<Vec<String>> {
-    let port = server.port.to_string();
-    let out = Command::new("redis-cli").args(["-p", &port, "cluster", "nodes"]).output().unwrap();
+/// The lines of `CLUSTER NODES` as a node sees them.
+pub(super) fn nodes_of(server: &Server) -> Vec<Vec<String>> {
+    let out = server.cli().args(["cluster", "nodes"]).output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     text.lines().map(|line| line.split(' ').map(str::to_string).collect()).collect()
 }
 
-fn is_primary(words: &[String]) -> bool {
+/// Says whether such a line is of a primary that is there.
+pub(super) fn is_primary(words: &[String]) -> bool {
     words.get(2).is_some_and(|flags| {
         flags.split(',').any(|flag| flag == "master") && !flags.contains("fail")
     })
+}
+
+/// Three primaries and a replica each.
+pub(super) fn cluster_of_six(folder: &Path, access: &Access) -> Vec<Server> {
+    let bus = match access {
+        Access::Open => "no",
+        Access::Guarded(_) => "yes",
+    };
+    let node = |at: usize| {
+        let more = format!(
+            "tls-cluster {bus}\ncluster-enabled yes\ncluster-config-file nodes-{at}.conf\n\
+             cluster-node-timeout 1000\ncluster-replica-validity-factor 0\n\
+             repl-diskless-sync-delay 0"
+        );
+        access.redis(folder, &more)
+    };
+    let nodes: Vec<Server> = (0..6).map(node).collect();
+    let places: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.door)).collect();
+    let mut create = vec!["create"];
+    create.extend(places.iter().map(String::as_str));
+    create.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+    cluster_cli(access, &create);
+    eventually("the cluster is well", || nodes.iter().all(is_well));
+    let follows = |node: &Server| node.tells("INFO replication", "master_link_status:up");
+    eventually("replicas follow", || nodes.iter().filter(|node| follows(node)).count() == 3);
+    nodes
+}
+
+/// As a node of a cluster sees it.
+pub(super) fn is_well(node: &Server) -> bool {
+    node.tells("CLUSTER INFO", "cluster_state:ok")
 }
 
 fn a_cluster_in_trouble(read: &str) {
@@ -226,45 +278,18 @@ fn a_cluster_in_trouble(read: &str) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let node = || {
-        let port = free_port();
-        let more = format!(
-            "port {port}\ncluster-enabled yes\ncluster-config-file nodes-{port}.conf\n\
-             cluster-node-timeout 1000\ncluster-replica-validity-factor 0\n\
-             repl-diskless-sync-delay 0"
-        );
-        redis(folder.path(), port, &more)
-    };
-    let mut nodes: Vec<Server> = (0..6).map(|_| node()).collect();
-    let places: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-    let mut create = vec!["create"];
-    create.extend(places.iter().map(String::as_str));
-    create.extend(["--cluster-replicas", "1", "--cluster-yes"]);
-    cluster_cli(&create);
-    let is_well = |node: &Server| node.tells("CLUSTER INFO", "cluster_state:ok");
-    eventually("the cluster is well", || nodes.iter().all(is_well));
-    let follows = |node: &Server| node.tells("INFO replication", "master_link_status:up");
-    eventually("replicas follow", || nodes.iter().filter(|node| follows(node)).count() == 3);
-    let urls: Vec<String> = places.iter().map(|place| format!("\"redis://{place}\"")).collect();
-    let tier = format!(
-        "kind = \"redis\"\nmode = \"cluster\"\nread = \"{read}\"\nurls = [{}]",
-        urls.join(", ")
-    );
+    let access = Access::guarded(folder.path());
+    let mut nodes = cluster_of_six(folder.path(), &access);
+    let doors: Vec<u16> = nodes.iter().map(|node| node.door).collect();
+    let tier = access.tier("redis", &doors) + &format!("\nmode = \"cluster\"\nread = \"{read}\"");
     under_load(&tier, |oracle| {
         let all = nodes_of(&nodes[0]);
         let primaries: Vec<&Vec<String>> = all.iter().filter(|words| is_primary(words)).collect();
         let (from, to) = (primaries[0][0].as_str(), primaries[1][0].as_str());
-        cluster_cli(&[
-            "reshard",
-            &places[0],
-            "--cluster-from",
-            from,
-            "--cluster-to",
-            to,
-            "--cluster-slots",
-            "1500",
-            "--cluster-yes",
-        ]);
+        let place = format!("127.0.0.1:{}", doors[0]);
+        let mut reshard = vec!["reshard", place.as_str(), "--cluster-from", from];
+        reshard.extend(["--cluster-to", to, "--cluster-slots", "1500", "--cluster-yes"]);
+        cluster_cli(&access, &reshard);
         oracle.is_used(3.0);
         let place = primaries[1][1].split('@').next().unwrap().to_string();
         let victim = nodes.iter().position(|node| place.ends_with(&node.port.to_string())).unwrap();
@@ -294,21 +319,19 @@ fn slow_a_sentinel_fails_over_while_viewers_ask() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let Watched { primary, replica, sentinel } = watched(folder.path());
-    let port = sentinel.port;
-    let knows = || sentinel.tells("SENTINEL REPLICAS main", &replica.port.to_string());
+    let access = Access::guarded(folder.path());
+    let Watched { primary, replica, sentinel } = watched(folder.path(), &access);
+    let knows = || sentinel.tells("SENTINEL REPLICAS main", &replica.door.to_string());
     eventually("the sentinel knows the replica", knows);
     for read in ["primary", "replica"] {
-        let tier = format!(
-            "kind = \"redis\"\nmode = \"sentinel\"\nprimary = \"main\"\nread = \"{read}\"\n\
-             urls = [\"redis://127.0.0.1:{port}\"]"
-        );
+        let tier = access.tier("redis", &[sentinel.door])
+            + &format!("\nmode = \"sentinel\"\nprimary = \"main\"\nread = \"{read}\"");
         if read == "replica" {
             under_load(&tier, |oracle| {
                 primary.signal("-STOP");
                 let is_new = || {
                     !sentinel
-                        .tells("SENTINEL GET-MASTER-ADDR-BY-NAME main", &primary.port.to_string())
+                        .tells("SENTINEL GET-MASTER-ADDR-BY-NAME main", &primary.door.to_string())
                 };
                 eventually("the sentinel fails over", is_new);
                 oracle.is_used(5.0);
@@ -322,18 +345,40 @@ fn slow_a_sentinel_fails_over_while_viewers_ask() {
 }
 
 #[test]
+fn slow_nodes_of_memcached_stop_and_die_while_viewers_ask() {
+    if !tool::have(&[MEMCACHED]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let access = Access::guarded(folder.path());
+    let mut nodes: Vec<Server> = (0..3).map(|_| access.memcached(free_port())).collect();
+    let doors: Vec<u16> = nodes.iter().map(|node| node.door).collect();
+    under_load(&access.tier("memcached", &doors), |oracle| {
+        nodes[0].signal("-STOP");
+        oracle.is_used(5.0);
+        nodes[0].signal("-CONT");
+        let port = nodes[1].port;
+        // Dropped is kill -9.
+        drop(nodes.remove(1));
+        oracle.is_used(5.0);
+        nodes.push(access.memcached(port));
+        oracle.is_used(5.0);
+    });
+}
+
+#[test]
 fn slow_an_engine_that_is_full_hurts_no_viewer() {
     if !tool::have(&[REDIS]) {
         return;
     }
     for policy in ["allkeys-lru", "noeviction"] {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let access = Access::guarded(folder.path());
         // The long bodies of one version alone are 1.8 MB, and each version lies there beside the
         // one before it.
-        let more = format!("port {port}\nmaxmemory 4mb\nmaxmemory-policy {policy}");
-        let server = redis(folder.path(), port, &more);
-        under_load(&single(port), |oracle| {
+        let more = format!("maxmemory 4mb\nmaxmemory-policy {policy}");
+        let server = access.redis(folder.path(), &more);
+        under_load(&access.tier("redis", &[server.door]), |oracle| {
             let is_full = || match policy {
                 "noeviction" => oracle.misses("full"),
                 _ => !server.tells("INFO stats", "evicted_keys:0\r"),
@@ -349,10 +394,11 @@ fn slow_entries_that_are_damaged_hurt_no_viewer() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let server = plain_redis(folder.path(), free_port());
+    let access = Access::guarded(folder.path());
+    let server = access.redis(folder.path(), "");
     let script = "local k = redis.call('RANDOMKEY') if k then \
                   redis.call('SETRANGE', k, ARGV[1] % redis.call('STRLEN', k), 'xyz') end return 1";
-    under_load(&single(server.port), |oracle| {
+    under_load(&access.tier("redis", &[server.door]), |oracle| {
         let mut dice = Dice::new(23, 1);
         eventually("damage is found", || {
             for _ in 0..20 {

@@ -3,12 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::support::edge::plain;
-use super::support::origin::{after, answer, fresh};
-use super::support::{Edge, Origin, eventually, free_port};
+use super::parent::introduced;
+use super::support::edge::{certificates, plain};
+use super::support::origin::{answer, fresh};
+use super::support::{Edge, Origin, Say, eventually, free_port};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -228,6 +229,9 @@ fn a_miss_is_one_trace_that_goes_on_with_the_callers_and_on_to_the_origin() {
         ("result", "Miss"),
         ("http.response.status_code", "200"),
         ("aws.xray.annotations", "distribution,behavior,result"),
+        ("annotation.distribution", "E1"),
+        ("annotation.behavior", "*"),
+        ("annotation.result", "Miss"),
     ] {
         assert_eq!(server.says(key), Some(expected), "{key}");
     }
@@ -291,20 +295,70 @@ fn a_trusted_caller_decides_and_else_the_rate_does() {
     assert!(told[0].starts_with(&format!("00-{TRACE}-")) && told[0].ends_with("-00"), "{told:?}");
     assert!(!told[1].contains(TRACE) && told[1].ends_with("-00"), "{told:?}");
     assert!(told[2].ends_with("-01"), "{told:?}");
-    // All of them of the third request.
+    // Of both at once, W3C's counts.
+    let w3c = format!("traceparent: 00-{TRACE}-{PARENT}-01");
+    let other = "x-amzn-trace-id: Root=1-5bf92f35-77b34da6a3ce929d0e0e4736;Sampled=0";
+    edge.get_with("/4", &[&w3c, other]);
+    assert_eq!(collector.named("GET *", 2)[1].parent, PARENT);
+    // All of them of the third and fourth request.
     assert!(collector.spans().iter().all(|span| span.trace == TRACE));
     assert_eq!(edge.metric("foreshore_spans_dropped_total"), 0.0);
 }
 
 #[test]
+fn an_edge_and_its_parent_are_one_trace() {
+    let collector = Collector::start(200);
+    let origin = Origin::start(|_| fresh(b"x"));
+    let (https, admin) = (free_port(), free_port());
+    let folders = [(); 2].map(|()| Arc::new(tempfile::tempdir().unwrap()));
+    let (ca, chain, key) = certificates(folders[0].path(), &["localhost"]);
+    let traces = collector.config("rate = \"100%\"");
+    let parent = format!(
+        "{traces}[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n\
+         [[trusted_edge]]\nid = \"e1\"\ntoken = {{ file = \"token\" }}\n"
+    );
+    let edge = format!(
+        "{traces}[region]\nkind = \"parent\"\nedge_id = \"e1\"\ntoken = {{ file = \"token\" }}\nca = {ca:?}\n\
+         timeout = \"15s\"\n[[region.parent]]\nurl = \"https://localhost:{https}\"\nadmin = \"http://127.0.0.1:{admin}\"\n"
+    );
+    let parent = plain(origin.address, &parent)
+        .replace("[listen]\n", &format!("[listen]\nhttps = [\"127.0.0.1:{https}\"]\n"))
+        .replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{admin}\""));
+    for (folder, text) in folders.iter().zip([parent, plain(origin.address, &edge)]) {
+        std::fs::write(folder.path().join("token"), "between-us").unwrap();
+        std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    }
+    let [parent, edge] = folders.map(Edge::start_in);
+    let edge = introduced(edge);
+    assert_eq!(edge.get("/a").status, 200);
+    let servers = collector.named("GET *", 2);
+    let (to_parent, to_origin) =
+        (&collector.named("parent", 1)[0], &collector.named("origin", 1)[0]);
+    let of = |id: &str| servers.iter().find(|server| server.parent == id).expect("a server's span");
+    let (first, second) = (of(""), of(&to_parent.id));
+    assert_eq!((&to_parent.parent, &to_origin.parent), (&first.id, &second.id));
+    let all = [second, to_parent, to_origin];
+    assert!(all.iter().all(|span| span.trace == first.trace), "{first:?} {all:?}");
+    let told = origin.seen()[0].field("traceparent");
+    assert_eq!(told, Some(format!("00-{}-{}-01", first.trace, to_origin.id)));
+    eventually("the parent's spans", || parent.metric("foreshore_spans_sent_total") >= 4.0);
+}
+
+#[test]
 fn those_that_wait_for_a_fetch_point_to_it() {
     let collector = Collector::start(200);
-    let origin = Origin::start(|_| after(600, fresh(b"x")));
-    let edge = edge(origin.address, &collector, "");
+    let all_wait = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&all_wait);
+    let origin =
+        Origin::start(move |_| [vec![Say::Until(Arc::clone(&gate))], fresh(b"x")].concat());
+    let config = plain(origin.address, &collector.config("rate = \"100%\""));
+    let edge = Edge::start(&config.replace("response = \"3s\"", "response = \"60s\""));
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| edge.get("/a"));
         }
+        eventually("three wait for the fourth", || edge.metric("foreshore_followers_total") == 3.0);
+        all_wait.store(true, Ordering::SeqCst);
     });
     assert_eq!(origin.count(), 1);
     let fill = &collector.named("fill", 1)[0];
@@ -356,6 +410,20 @@ fn no_viewer_waits_for_a_collector_and_what_finds_no_room_is_counted() {
     eventually("drops", || edge.metric("foreshore_spans_dropped_total") > 0.0);
     assert_eq!(edge.metric("foreshore_spans_sent_total"), 0.0);
     assert!(edge.metric("foreshore_spans_waiting") <= 10.0);
+}
+
+#[test]
+fn a_collector_that_is_down_costs_its_spans_and_no_viewer() {
+    let origin = Origin::start(|_| fresh(b"x"));
+    let nowhere = free_port();
+    let config = format!("[traces]\nendpoint = \"http://127.0.0.1:{nowhere}\"\nrate = \"100%\"\n");
+    let edge = Edge::before(origin.address, &config);
+    for _ in 0..10 {
+        assert_eq!(edge.get("/a").status, 200);
+    }
+    eventually("losses", || edge.metric("foreshore_spans_failed_total") >= 10.0);
+    assert_eq!(edge.metric("foreshore_spans_sent_total"), 0.0);
+    assert_eq!(edge.metric("foreshore_spans_dropped_total"), 0.0);
 }
 
 #[test]

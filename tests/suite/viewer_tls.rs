@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::support::edge::{certificates, plain};
 use super::support::origin::fresh;
-use super::support::{Edge, Origin, tool};
+use super::support::{Edge, Origin, eventually, tool};
 
 // An edge for h.test whose viewers are under a rule, and what curl needs to ask it.
 struct Stage {
@@ -79,8 +79,9 @@ fn a_required_certificate_is_wanted_in_the_handshake() {
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].field("cloudfront-viewer-cert-present").as_deref(), Some("1"));
     assert_eq!(seen[0].field("cloudfront-viewer-cert-sha256").map(|text| text.len()), Some(64));
-    let (_, metrics) = stage.edge.admin("GET", "/metrics", "");
-    assert!(metrics.contains("foreshore_tls_refused_total{reason=\"missing\"} 2"), "{metrics}");
+    // A viewer may hear of it before it is counted.
+    let refused = "foreshore_tls_refused_total{reason=\"missing\"} 2\n";
+    eventually("each is counted", || stage.edge.admin("GET", "/metrics", "").1.contains(refused));
     // Neither in clear text, nor on a connection under another rule.
     assert_eq!(stage.edge.get_with("/a", &["Host: h.test"]).status, 403);
     assert_eq!(stage.curl(Some(&stage.good), &["-H", "Host: free.test"]), "421");

@@ -65,7 +65,7 @@ fn heads_that_smuggle_are_refused_and_the_connection_closed() {
         .send(format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(21_000)).as_bytes());
     assert_eq!(viewer.read("GET").unwrap().status, 431);
     assert_eq!(origin.count(), 0);
-    assert!(edge.metric("foreshore_bad_requests_total") >= 7.0);
+    eventually("they are counted", || edge.metric("foreshore_bad_requests_total") >= 7.0);
 }
 
 // CVE-2025-4366: what is left of a body is never the next request.
@@ -126,6 +126,29 @@ fn a_truncated_or_reset_answer_is_never_stored_and_never_looks_whole() {
 }
 
 #[test]
+fn an_origin_that_speaks_something_else_costs_no_timeout_and_its_log_says_what_helps() {
+    // None of them ends its connection: they wait as long as the edge does.
+    let origin = Origin::start(|asked| match asked.target.as_str() {
+        "/tls" => raw(b"\x15\x03\x01\x00\x02\x02\x46"),
+        "/h2" => raw(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"),
+        "/ssh" => raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        _ => fresh(b"fine"),
+    });
+    let edge = Edge::before(origin.address, "");
+    for (path, helps) in [
+        ("/tls", "url with https"),
+        ("/h2", "http_version = "),
+        ("/ssh", "a head that is not HTTP"),
+    ] {
+        let began = Instant::now();
+        assert_eq!(edge.get(path).status, 502, "{path}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{path}: {:?}", began.elapsed());
+        eventually("the log says why", || edge.log().contains(helps));
+    }
+    assert_eq!(edge.get("/ok").text(), "fine");
+}
+
+#[test]
 fn an_origin_that_stalls_or_refuses_costs_its_timeout_and_no_more() {
     let origin = Origin::start(|asked| {
         if asked.target == "/slow" { after(20_000, fresh(b"late")) } else { fresh(b"x") }
@@ -133,7 +156,7 @@ fn an_origin_that_stalls_or_refuses_costs_its_timeout_and_no_more() {
     let edge = Edge::before(origin.address, "");
     let began = Instant::now();
     assert_eq!(edge.get("/slow").status, 504);
-    assert!(began.elapsed() < Duration::from_secs(6));
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     drop(edge);
     let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let edge = Edge::before(nobody, "");
@@ -184,7 +207,11 @@ fn slow_bodies_stream_both_ways_without_growing_memory() {
     }
     assert_eq!(viewer.read("POST").unwrap().text(), upload.to_string());
     let (_, highest) = edge.memory();
-    assert!(highest - before < 60 << 10, "memory grew from {before} to {highest} KiB");
+    // The kernel's two figures are not exact: where nothing grew the highest may be the lower one.
+    assert!(
+        highest > 0 && highest < before + (60 << 10),
+        "memory grew from {before} to {highest} KiB"
+    );
 }
 
 // The figure that the product promises: 1,000 viewers, one cold 10 MiB object, an origin that takes
@@ -222,7 +249,10 @@ fn slow_a_thousand_viewers_and_one_request() {
     });
     assert_eq!(origin.count(), 1);
     let (_, highest) = edge.memory();
-    assert!(highest - before < 150 << 10, "memory grew from {before} to {highest} KiB");
+    assert!(
+        highest > 0 && highest < before + (150 << 10),
+        "memory grew from {before} to {highest} KiB"
+    );
     // On a machine too slow for that, the later ones read along while the body comes in.
     assert!(!in_time || edge.metric("foreshore_followers_total") >= 990.0);
 }
@@ -805,16 +835,17 @@ fn slow_draining_finishes_what_is_in_hand() {
 #[test]
 fn idle_and_slow_viewers_are_let_go() {
     let origin = Origin::start(|_| fresh(b"x"));
-    let edge = Edge::before(
-        origin.address,
-        "[limits]\nidle = \"300ms\"\nhead_time = \"500ms\"\nhandshake = \"500ms\"",
-    );
+    let timeouts = |edge: &Edge| edge.metric("foreshore_viewer_timeouts_total");
+    let edge = Edge::before(origin.address, "[limits]\nidle = \"300ms\"");
     let mut idle = edge.viewer();
     assert!(idle.is_closed());
+    eventually("it is counted", || timeouts(&edge) >= 1.0);
+    // Not idle for long before it begins, however busy the machine is.
+    let edge = Edge::before(origin.address, "[limits]\nhead_time = \"500ms\"");
     let mut slow = edge.viewer();
     slow.send(b"GET / HTTP/1.1\r\nHost:");
     assert_eq!(slow.read("GET").unwrap().status, 408);
-    assert!(edge.metric("foreshore_viewer_timeouts_total") >= 2.0);
+    eventually("it is counted", || timeouts(&edge) >= 1.0);
 }
 
 #[test]

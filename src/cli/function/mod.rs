@@ -1,9 +1,16 @@
 //! `foreshore function`: whether code keeps to the language that CloudFront takes, events to try it
 //! with, and the functions of a running edge.
 
+#[cfg(feature = "functions")]
+mod differences;
 mod edge;
 #[cfg(feature = "functions")]
+mod lambda;
+mod lambda_event;
+#[cfg(feature = "functions")]
 mod test;
+#[cfg(feature = "functions")]
+mod test_args;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,12 +19,13 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::explain;
+use crate::control::explain;
 use crate::distribution::functions::{Level, Runtime};
 use crate::functions::event::Place;
 use crate::functions::event_json;
 use crate::functions::level::{Finding, Severity, check};
 use crate::functions::test_event::{DISTRIBUTION_ID, DOMAIN_NAME, REQUEST_ID, TestEvent};
+use crate::lambda::edge_json::LambdaPlace;
 use crate::message::request::split_target;
 use crate::semantics::fields::FieldSection;
 
@@ -27,9 +35,9 @@ pub(super) enum FunctionCommand {
     Check(CheckArgs),
     /// Write the event that a request would make, to begin a test from.
     Event(EventArgs),
-    /// Call a function with an event, and say what it changes.
+    /// Call a function or a lambda with an event, and say what it changes.
     #[cfg(feature = "functions")]
-    Test(test::TestArgs),
+    Test(test_args::TestArgs),
     /// List the functions of a running edge.
     List(edge::ListArgs),
     /// Give a running edge the code of a function, and have its behaviors run it.
@@ -98,11 +106,24 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
-/// The events that CloudFront Functions stand at.
+/// The events that code stands at; CloudFront Functions at the viewer's two.
 #[derive(Clone, Copy, ValueEnum)]
 enum Hook {
     ViewerRequest,
+    OriginRequest,
+    OriginResponse,
     ViewerResponse,
+}
+
+impl From<Hook> for LambdaPlace {
+    fn from(hook: Hook) -> Self {
+        match hook {
+            Hook::ViewerRequest => Self::ViewerRequest,
+            Hook::OriginRequest => Self::OriginRequest,
+            Hook::OriginResponse => Self::OriginResponse,
+            Hook::ViewerResponse => Self::ViewerResponse,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -118,7 +139,13 @@ pub(super) struct EventArgs {
     /// Where the function stands.
     #[arg(long, value_enum, default_value = "viewer-request")]
     hook: Hook,
-    /// The status of the response that a viewer-response function sees.
+    /// Write the event of a lambda at the viewer; those at the origin are lambdas' anyway.
+    #[arg(long)]
+    lambda: bool,
+    /// Where the request goes, at origin-request and origin-response.
+    #[arg(long, value_name = "URL", default_value = "https://example.org")]
+    origin: String,
+    /// The status of the response that a function at a response event sees.
     #[arg(long, value_name = "STATUS", default_value = "200", value_parser = clap::value_parser!(u16).range(100..=599))]
     status: u16,
     /// A field of that response, `Name: value`; may be given several times.
@@ -137,13 +164,17 @@ pub(super) fn function(command: &FunctionCommand) -> ExitCode {
         FunctionCommand::Check(args) => check_files(args),
         FunctionCommand::Event(args) => match event(args) {
             Ok(event) => {
-                println!("{}", pretty(&event_json::event(&event.event())));
+                println!("{}", pretty(&event));
                 ExitCode::SUCCESS
             }
             Err(why) => unreadable(&why),
         },
         #[cfg(feature = "functions")]
-        FunctionCommand::Test(args) => test::test(args),
+        FunctionCommand::Test(args) => match lambda::meant(args) {
+            Ok(Some(meant)) => lambda::test(args, meant),
+            Ok(None) => test::test(args),
+            Err(why) => unreadable(&why),
+        },
         FunctionCommand::List(args) => edge::list(args),
         FunctionCommand::Deploy(args) => edge::deploy(args),
         FunctionCommand::Logs(args) => edge::logs(args),
@@ -228,7 +259,41 @@ fn findings_json(found: &[Finding]) -> Value {
 
 // ---- event ----
 
-fn event(args: &EventArgs) -> Result<TestEvent, String> {
+fn event(args: &EventArgs) -> Result<Value, String> {
+    let asked = asked(args)?;
+    let place = match args.hook {
+        Hook::ViewerRequest if !args.lambda => Place::ViewerRequest,
+        Hook::ViewerResponse if !args.lambda => Place::ViewerResponse,
+        hook => return lambda_event::event(args, asked, hook.into()),
+    };
+    let response = match place {
+        Place::ViewerRequest => None,
+        Place::ViewerResponse => Some((args.status, explain::fields(&args.answer)?)),
+    };
+    let event = TestEvent {
+        place,
+        domain_name: Some(DOMAIN_NAME.into()),
+        distribution_id: DISTRIBUTION_ID.into(),
+        request_id: REQUEST_ID.into(),
+        viewer: args.from,
+        method: args.method.clone(),
+        uri: asked.uri,
+        query: asked.query,
+        fields: asked.fields,
+        response,
+    };
+    Ok(event_json::event(&event.event()))
+}
+
+/// What a viewer asks for.
+struct Asked {
+    uri: String,
+    query: Option<String>,
+    /// With Host.
+    fields: FieldSection,
+}
+
+fn asked(args: &EventArgs) -> Result<Asked, String> {
     let rest = match args.url.split_once("://") {
         Some(("http" | "https", rest)) => rest,
         _ => return Err(format!("{:?} is not an http or https URL", args.url)),
@@ -250,22 +315,5 @@ fn event(args: &EventArgs) -> Result<TestEvent, String> {
     for (name, value) in &given {
         fields.push(name, value.as_bytes());
     }
-    let (place, response) = match args.hook {
-        Hook::ViewerRequest => (Place::ViewerRequest, None),
-        Hook::ViewerResponse => {
-            (Place::ViewerResponse, Some((args.status, explain::fields(&args.answer)?)))
-        }
-    };
-    Ok(TestEvent {
-        place,
-        domain_name: Some(DOMAIN_NAME.into()),
-        distribution_id: DISTRIBUTION_ID.into(),
-        request_id: REQUEST_ID.into(),
-        viewer: args.from,
-        method: args.method.clone(),
-        uri: uri.to_string(),
-        query: query.map(str::to_string),
-        fields,
-        response,
-    })
+    Ok(Asked { uri: uri.to_string(), query: query.map(str::to_string), fields })
 }

@@ -1,70 +1,28 @@
 //! `foreshore function test`: a call of a CloudFront Function without an edge, as CloudFront's own
 //! test makes it: what it gives back is shown, and no rule about headers is looked at.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{LanguageArgs, findings_json, findings_text, is_refused, pretty, unreadable};
-use crate::cli::{ConfigArgs, fail};
+use super::differences::differences;
+use super::test_args::{AnyRuntime, TestArgs, read};
+use super::{Hook, findings_json, findings_text, is_refused, pretty, unreadable};
+use crate::cli::fail;
 use crate::clock::Clock;
 use crate::config::{self, Loaded, MissingCertificates};
 use crate::distribution::functions::{Function, FunctionLimits, Kept, Level, Runtime};
 use crate::documents::function::{FunctionStages, Stage};
 use crate::documents::shelf::Kind;
 use crate::functions::engine::Engine;
-use crate::functions::event::{Returned, Spent, StoreView};
+use crate::functions::event::{Place, Returned, Spent, StoreView};
 use crate::functions::event_json;
 use crate::functions::level::{Finding, check};
 use crate::functions::test_event::TestEvent;
 use crate::functions::values::file;
 use crate::functions::values::snapshot::Values;
-
-/// The stages of a function of the API.
-#[derive(Clone, Copy, ValueEnum)]
-enum StageName {
-    Development,
-    Live,
-}
-
-impl From<StageName> for Stage {
-    fn from(name: StageName) -> Self {
-        match name {
-            StageName::Development => Self::Development,
-            StageName::Live => Self::Live,
-        }
-    }
-}
-
-#[derive(Args)]
-pub(crate) struct TestArgs {
-    /// A file with the code, or the name of a function of the configuration or of the API.
-    #[arg(value_name = "NAME|FILE")]
-    function: String,
-    /// The event, a JSON file such as `function event` writes.
-    #[arg(long, value_name = "FILE")]
-    event: PathBuf,
-    /// What the function's key value store holds: the store's id and a JSON file.
-    #[arg(long, value_name = "STORE=FILE")]
-    kv: Option<String>,
-    /// The code of a stage of a function of the API; what behaviors run if not given.
-    #[arg(long, value_enum, ignore_case = true)]
-    stage: Option<StageName>,
-    #[command(flatten)]
-    language: LanguageArgs,
-    /// What the function is to give back, a JSON file as `output` is printed; anything else is a
-    /// failure.
-    #[arg(long, value_name = "FILE")]
-    expect: Option<PathBuf>,
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    config: ConfigArgs,
-}
 
 /// All that came of a call.
 struct Outcome {
@@ -103,8 +61,16 @@ pub(super) fn test(args: &TestArgs) -> ExitCode {
 
 fn outcome(args: &TestArgs) -> Result<Outcome, String> {
     let (function, limits) = function(args)?;
-    let told = TestEvent::read(&read(&args.event)?).map_err(|bad| bad.to_string())?;
-    let expected = args.expect.as_deref().map(json_file).transpose()?;
+    let told = TestEvent::read(&args.event()?).map_err(|bad| bad.to_string())?;
+    match (args.hook, told.place) {
+        (None, _)
+        | (Some(Hook::ViewerRequest), Place::ViewerRequest)
+        | (Some(Hook::ViewerResponse), Place::ViewerResponse) => {}
+        (Some(_), place) => {
+            return Err(format!("the event is one of {}", event_json::event_type(place)));
+        }
+    }
+    let expected = args.expected()?;
     let now = Clock::system().now();
     let values = args.kv.as_deref().map(|kv| values(kv, now.0)).transpose()?;
     let values = values.as_ref().map(|values| values as &dyn StoreView);
@@ -133,14 +99,6 @@ fn outcome(args: &TestArgs) -> Result<Outcome, String> {
     Ok(Outcome { name, found, lines, output, failure, spent, changes, missed })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn json_file(path: &Path) -> Result<Value, String> {
-    serde_json::from_slice(&read(path)?).map_err(|error| format!("{}: {error}", path.display()))
-}
-
 // The function, from its file or from the configuration that names it.
 fn function(args: &TestArgs) -> Result<(Arc<Function>, FunctionLimits), String> {
     let path = Path::new(&args.function);
@@ -149,10 +107,18 @@ fn function(args: &TestArgs) -> Result<(Arc<Function>, FunctionLimits), String> 
     }
     let source = String::from_utf8(read(path)?)
         .map_err(|error| format!("{}: it is not UTF-8: {error}", path.display()))?;
-    let level: Level = args.language.level.into();
+    let level: Level = args.level.into();
+    let runtime = match args.runtime {
+        Some(AnyRuntime::Function(runtime)) => runtime,
+        None => Runtime::Js2,
+        Some(AnyRuntime::Lambda(runtime)) => {
+            let what = "the code of a lambda is a zip or a folder";
+            return Err(format!("{} is a file, and {runtime}: {what}", path.display()));
+        }
+    };
     let function = Function {
         name: args.function.as_str().into(),
-        runtime: args.language.runtime.into(),
+        runtime,
         level,
         source: source.into(),
         // It is the only one that this engine keeps compiled.
@@ -211,28 +177,6 @@ fn values(kv: &str, now: u64) -> Result<Values, String> {
     file::values(id, &read(path)?, (now, now)).map_err(|why| format!("{}: {why}", path.display()))
 }
 
-// What differs, a line for each place.
-fn differences(path: &str, before: &Value, after: &Value, all: &mut Vec<String>) {
-    let (Value::Object(old), Value::Object(new)) = (before, after) else {
-        if before != after {
-            all.push(format!("{path}: {before} -> {after}"));
-        }
-        return;
-    };
-    let below = |name: &str| {
-        if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
-    };
-    for (name, value) in old {
-        match new.get(name) {
-            Some(now) => differences(&below(name), value, now, all),
-            None => all.push(format!("{}: {value} is gone", below(name))),
-        }
-    }
-    for (name, value) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
-        all.push(format!("{}: {value} is new", below(name)));
-    }
-}
-
 fn as_text(outcome: &Outcome) -> String {
     let mut out = String::new();
     let mut line = |what: &str, words: &str| out.push_str(&format!("{what:<12}{words}\n"));
@@ -269,21 +213,4 @@ fn as_json(outcome: &Outcome) -> Value {
         "Unexpected": outcome.missed,
         "Findings": findings_json(&outcome.found),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_told_by_their_path() {
-        let before = json!({ "a": { "b": 1, "c": 2, "d": [1] }, "e": "x" });
-        let after = json!({ "a": { "b": 1, "c": 3, "f": null }, "e": "x" });
-        let mut all = Vec::new();
-        differences("", &before, &after, &mut all);
-        assert_eq!(all, ["a.c: 2 -> 3", "a.d: [1] is gone", "a.f: null is new"]);
-        all.clear();
-        differences("", &before, &before, &mut all);
-        assert!(all.is_empty());
-    }
 }

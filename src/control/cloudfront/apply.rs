@@ -1,19 +1,26 @@
-//! A change of the documents, put in force: compiled, kept, and then served. Whatever fails leaves
-//! the site and the documents as they were.
+//! A change of the documents, put in force: compiled, in a fleet taken by its log, kept, and then
+//! served. Whatever fails leaves the site and the documents as they were; what the log has taken is
+//! read back from there.
 
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
+use super::certificates::{self, Made};
 use super::xml::Fault;
-use crate::cloudfront::live;
 use crate::cloudfront::strict::{Unfit, is, text, texts};
-use crate::config::{self, MissingCertificates};
+use crate::cloudfront::{live, realtime, trust};
 use crate::control::Control;
 use crate::distribution::certificate::{Certificate, covers};
 use crate::distribution::host::HostPattern;
+use crate::distribution::identity;
 use crate::distribution::logs::Cookies;
 use crate::distribution::site::{Api, ApiCertificates, Site, TlsPolicy, WebAcl};
 use crate::documents::shelf::{Document, Documents, Kind};
 use crate::documents::store::Store;
+use crate::documents::travel;
+use crate::fleet::protocol::KeptEntry;
 use crate::tls::server::ServerTls;
 
 /// What is changed.
@@ -32,55 +39,136 @@ impl From<Unfit> for Fault {
 impl Control {
     /// Makes one step from the documents in force, which the caller has locked.
     pub fn apply(&self, documents: &mut Documents, step: Step<'_>) -> Result<(), Fault> {
+        self.apply_all(documents, &[step])
+    }
+
+    /// Makes several steps as one change of the site. Their files are written one after the other:
+    /// a crash between them leaves the first ones made, and nothing of it was acknowledged.
+    pub fn apply_all(&self, documents: &mut Documents, steps: &[Step<'_>]) -> Result<(), Fault> {
         let mut next = documents.clone();
-        match step {
-            Step::Keep(kind, document) => {
-                next.put(kind, document.clone());
-                fits(kind, document, &next)?;
+        for step in steps {
+            match step {
+                Step::Keep(kind, document) => next.put(*kind, Document::clone(document)),
+                Step::Remove(kind, id) => next.remove(*kind, id),
             }
-            Step::Remove(kind, id) => next.remove(kind, id),
         }
-        let (now, done) = (self.edge.clock.now(), MissingCertificates::Done);
-        let loaded = config::load_with(&self.config, now, done, Some(&next))
-            .map_err(|report| refused(report.parts()))?;
-        let site = loaded.site;
-        if let Step::Keep(Kind::Distribution, document) = step {
-            fits_site(document, &site)?;
+        self.fit_all(steps, &next)?;
+        let site = self.compiled_for_call(&next)?;
+        for step in steps {
+            match step {
+                Step::Keep(Kind::Distribution, document) => fits_site(document, &site)?,
+                Step::Keep(Kind::RealtimeLogConfig, document) => {
+                    realtime::fits(&document.config, &site.more_logs.realtime)?;
+                }
+                Step::Keep(Kind::TrustStore, document) => {
+                    trust::fits(&document.config, &site.trust_stores)?;
+                }
+                _ => {}
+            }
         }
         self.keeps_all(&next, &site)?;
-        let tls = ServerTls::new(&site, &self.tickets)
-            .map_err(|why| unavailable(&format!("The certificates cannot be used: {why}")))?;
+        let tls = self.server_tls(&site).map_err(|why| unusable(&why))?;
+        let told = self.tell_fleet(steps.iter().map(|step| entry_of(*step)).collect())?;
         let store = Store::of(&site.data);
-        let written = match step {
-            Step::Keep(kind, document) => store.keep(kind, document),
-            Step::Remove(kind, id) => store.remove(kind, id),
-        };
-        if let Err(error) = written {
-            tracing::error!(%error, "a document of the API could not be written down");
-            // It may have its name already, where only the folder could not be synced.
-            take_back(&store, documents, step);
-            return Err(internal("Nothing was changed: the document could not be written down."));
+        for (at, step) in steps.iter().enumerate() {
+            let written = match step {
+                Step::Keep(kind, document) => match next.get(*kind, &document.id) {
+                    Some(document) => self.write_document(&site.data, *kind, document),
+                    None => store.keep(*kind, document),
+                },
+                Step::Remove(kind, id) => store.remove(*kind, id),
+            };
+            if let Err(error) = written {
+                tracing::error!(%error, "a document of the API could not be written down");
+                // It may have its name already, where only the folder could not be synced.
+                take_back(&store, documents, &steps[..=at]);
+                return Err(undone(told.is_some(), "the document could not be written down."));
+            }
         }
-        let install = || {
-            self.tls.store(Arc::new(Some(tls)));
-            self.access_log.retarget(&site);
-            self.edge.install(Arc::clone(&site));
-        };
-        if let Err(why) = self.roster.admit(&site, &self.edge, install) {
-            tracing::error!(why, "a change by the API was not put in force");
-            take_back(&store, documents, step);
-            return Err(internal("Nothing was changed: it could not be put in force."));
+        if let Err(fault) = self.certify_and_install(&next, (&site, tls), told.is_some()) {
+            take_back(&store, documents, steps);
+            return Err(fault);
+        }
+        for step in steps {
+            if let Step::Remove(Kind::Distribution, id) = step {
+                certificates::forget(&site.data, id);
+            }
         }
         *documents = next;
+        self.was_told(told);
         Ok(())
+    }
+
+    // Says whether what is to be kept is served as it stands.
+    fn fit_all(&self, steps: &[Step<'_>], next: &Documents) -> Result<(), Unfit> {
+        let document = |step: &Step<'_>| match step {
+            Step::Keep(kind, document) => Some((*kind, Arc::clone(next.get(*kind, &document.id)?))),
+            Step::Remove(..) => None,
+        };
+        let kept: Vec<(Kind, Arc<Document>)> = steps.iter().filter_map(document).collect();
+        let next = next.clone();
+        let all = move || kept.iter().try_for_each(|(kind, one)| fits(*kind, one, &next));
+        self.compiler.behind(all)
+    }
+
+    // Writes a document down. Whoever holds the documents waits for the disk, and no viewer.
+    fn write_document(&self, data: &Path, kind: Kind, document: &Arc<Document>) -> io::Result<()> {
+        let (data, document) = (data.to_path_buf(), Arc::clone(document));
+        self.compiler.behind(move || Store::of(&data).keep(kind, &document))
+    }
+
+    // The site of these documents.
+    fn compiled_for_call(&self, next: &Documents) -> Result<Arc<Site>, Fault> {
+        let loaded = self.compiler.load_again(&self.config, self.edge.clock.now(), next);
+        loaded.map(|loaded| loaded.site).map_err(|report| refused(report.parts()))
+    }
+
+    // Makes the certificates that a site lacks, now that nobody refuses it any more, and puts it in
+    // force. Where that fails they are gone again.
+    fn certify_and_install(
+        &self,
+        next: &Documents,
+        (site, tls): (&Arc<Site>, ServerTls),
+        is_told: bool,
+    ) -> Result<(), Fault> {
+        let made = match certificates::make_missing(site, next, self.edge.clock.now()) {
+            Ok(made) => made,
+            // What the fleet's log has is served all the same; the next change, or start, tries again.
+            Err(why) if is_told => {
+                tracing::error!(why, "no certificate could be made for a document");
+                Made::default()
+            }
+            Err(why) => {
+                return Err(unavailable(&format!("No certificate could be made: {why}")));
+            }
+        };
+        let with_made = || {
+            let site = self.compiled_for_call(next)?;
+            let tls = self.server_tls(&site).map_err(|why| unusable(&why))?;
+            Ok::<_, Fault>((site, tls))
+        };
+        let ready = if made.is_any() { with_made() } else { Ok((Arc::clone(site), tls)) };
+        let installed = ready.and_then(|(site, tls)| {
+            self.install(&site, tls).map_err(|why| {
+                tracing::error!(why, "a change by the API was not put in force");
+                undone(is_told, "it could not be put in force.")
+            })
+        });
+        if installed.is_err() {
+            made.take_back();
+        }
+        installed
     }
 
     // A change of a policy or a key leaves every distribution served that is served now.
     fn keeps_all(&self, next: &Documents, site: &Site) -> Result<(), Fault> {
         let running = self.edge.running();
-        let is_in = |site: &Site, id: &str| site.distributions.iter().any(|one| one.id == id);
+        if identity::are_alike(&running.site.distributions, &site.distributions) {
+            return Ok(());
+        }
+        let (before, after) = (ids(&running.site), ids(site));
         let mut all = next.of(Kind::Distribution).map(|one| one.id.as_str());
-        match all.find(|id| is_in(&running.site, id) && !is_in(site, id)) {
+        match all.find(|id| before.contains(id) && !after.contains(id)) {
             Some(id) => {
                 let why = format!("Distribution {id} could not be served with this change.");
                 Err(Fault::of("IllegalUpdate", &why))
@@ -90,25 +178,56 @@ impl Control {
     }
 }
 
+fn ids(site: &Site) -> HashSet<&str> {
+    site.distributions.iter().map(|one| one.id.as_str()).collect()
+}
+
+fn unusable(why: &str) -> Fault {
+    unavailable(&format!("The certificates cannot be used: {why}"))
+}
+
+// The fault of a change that could not be made here. What a fleet's log has, this edge reads back.
+fn undone(is_told: bool, why: &str) -> Fault {
+    if is_told {
+        internal(&format!("The change takes effect in the fleet. Here and now {why}"))
+    } else {
+        internal(&format!("Nothing was changed: {why}"))
+    }
+}
+
+// A step as the members of a fleet tell each other of it.
+fn entry_of(step: Step<'_>) -> KeptEntry {
+    match step {
+        Step::Keep(kind, document) => KeptEntry {
+            name: travel::name(kind, &document.id),
+            content: Some(travel::content(document)),
+        },
+        Step::Remove(kind, id) => KeptEntry { name: travel::name(kind, id), content: None },
+    }
+}
+
+// The last one that was made first.
 fn take_back<F: crate::documents::store::Files>(
     store: &Store<F>,
     before: &Documents,
-    step: Step<'_>,
+    steps: &[Step<'_>],
 ) {
-    let (kind, id) = match step {
-        Step::Keep(kind, document) => (kind, document.id.as_str()),
-        Step::Remove(kind, id) => (kind, id),
-    };
-    let undone = match before.get(kind, id) {
-        Some(document) => store.keep(kind, document),
-        None => match store.remove(kind, id) {
-            // It never had its name.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        },
-    };
-    if let Err(error) = undone {
-        tracing::error!(%error, kind = kind.word(), id, "a document that is not in force stays on the disk, and will be at the next start");
+    for step in steps.iter().rev() {
+        let (kind, id) = match step {
+            Step::Keep(kind, document) => (*kind, document.id.as_str()),
+            Step::Remove(kind, id) => (*kind, *id),
+        };
+        let undone = match before.get(kind, id) {
+            Some(document) => store.keep(kind, document),
+            None => match store.remove(kind, id) {
+                // It never had its name.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        };
+        if let Err(error) = undone {
+            tracing::error!(%error, kind = kind.word(), id, "a document that is not in force stays on the disk, and will be at the next start");
+        }
     }
 }
 
@@ -141,8 +260,8 @@ fn fits(kind: Kind, document: &Document, all: &Documents) -> Result<(), Unfit> {
     }
 }
 
-// What a distribution wants of the whole site.
-fn fits_site(document: &Document, site: &Site) -> Result<(), Unfit> {
+/// What a distribution wants of the whole site.
+pub(super) fn fits_site(document: &Document, site: &Site) -> Result<(), Unfit> {
     let Some(api) = &site.api else { return Ok(()) };
     let config = &document.config;
     fits_certificate(document, site, api)?;
@@ -195,7 +314,7 @@ fn fits_certificate(document: &Document, site: &Site, api: &Api) -> Result<(), U
         );
         return Err(Unfit::new("InvalidMinimumProtocolVersion", why));
     }
-    if api.certificates == ApiCertificates::Any {
+    if api.certificates != ApiCertificates::Named {
         return Ok(());
     }
     let ids = [say("ACMCertificateArn"), say("IAMCertificateId")];

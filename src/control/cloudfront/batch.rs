@@ -63,6 +63,18 @@ pub(super) fn malformed(why: &str) -> Fault {
     )
 }
 
+/// The character that an entity of XML stands for.
+pub(super) fn entity(name: &str) -> Result<char, Fault> {
+    match name {
+        "amp" => Ok('&'),
+        "lt" => Ok('<'),
+        "gt" => Ok('>'),
+        "quot" => Ok('"'),
+        "apos" => Ok('\''),
+        _ => Err(malformed("there is an entity that XML does not know")),
+    }
+}
+
 /// Calls `see` at the end of each element with where it stands and the text in it.
 pub(super) fn walk(
     text: &str,
@@ -104,20 +116,11 @@ pub(super) fn walk(
                     .push_str(&said);
             }
             Event::GeneralRef(name) => {
-                let letter = match name
-                    .resolve_char_ref()
-                    .map_err(|error| malformed(&error.to_string()))?
-                {
-                    Some(letter) => letter,
-                    None => match &*name {
-                        "amp" => '&',
-                        "lt" => '<',
-                        "gt" => '>',
-                        "quot" => '"',
-                        "apos" => '\'',
-                        _ => return Err(malformed("there is an entity that XML does not know")),
-                    },
-                };
+                let letter =
+                    match name.resolve_char_ref().map_err(|error| malformed(&error.to_string()))? {
+                        Some(letter) => letter,
+                        None => entity(&name)?,
+                    };
                 words
                     .last_mut()
                     .ok_or_else(|| malformed("there is text outside of it"))?

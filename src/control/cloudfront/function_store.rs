@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::apply::Step;
-use super::resources::mismatch;
+use super::rules::mismatch;
 use super::xml::Fault;
 use crate::cloudfront::live;
 use crate::config::CODE_MAX_ANY;
@@ -35,6 +35,8 @@ pub struct Wanted {
     /// Key value stores, by ARN or by name; at most one.
     pub stores: Vec<String>,
     pub code: Vec<u8>,
+    /// Of one that is made.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A function of the API as it is now.
@@ -168,15 +170,8 @@ impl Control {
         let now = self.edge.clock.now().0;
         let development = self.coded(wanted, site, (now, now, 1))?;
         let stages = FunctionStages { development, live: None };
-        let document = Document {
-            id: name.to_string(),
-            revision: 1,
-            created: now,
-            modified: now,
-            domain: String::new(),
-            tags: BTreeMap::new(),
-            config: stages.config(),
-        };
+        let tags = wanted.tags.clone();
+        let document = Document { tags, ..Document::new(name, stages.config(), now) };
         self.apply(&mut documents, Step::Keep(Kind::Function, &document))?;
         audit(who, "CreateFunction", name, &stages);
         Ok(self.shown(&self.edge.running().site, name, stages))

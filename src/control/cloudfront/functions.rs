@@ -11,14 +11,13 @@ use http::header::IF_MATCH;
 use http::request::Parts;
 use quick_xml::escape::escape;
 
-use super::apply::internal;
 use super::batch::{malformed, walk};
 use super::calls::parameter;
 use super::function_store::{Shown, Tried, Wanted};
+use super::rules::TagsSeen;
 use super::xml::{Fault, Form, HEAD, NAMESPACE, Said};
 use super::{location, page_asked};
 use crate::control::Control;
-use crate::control::values::blocking;
 use crate::distribution::stores;
 use crate::documents::function::{Stage, arn};
 use crate::semantics::time::{Timestamp, format_rfc3339};
@@ -108,10 +107,7 @@ pub(super) async fn act(
         place: location(control, parts, ""),
         body,
     };
-    let this = Arc::clone(control);
-    // Compiling, syncing and trying take their time.
-    let done = blocking(move || answered(&this, &asked)).await;
-    done.unwrap_or_else(|| Err(internal("The call could not be answered.")))
+    control.decide(move |control| answered(control, &asked)).await
 }
 
 fn answered(control: &Control, asked: &Asked) -> Result<Said, Fault> {
@@ -193,7 +189,7 @@ fn octets(words: &str, what: &str) -> Result<Vec<u8>, Fault> {
 // The name, where one is said, and what is to stand in DEVELOPMENT.
 fn wanted(body: &[u8], root: &str) -> Result<(Option<String>, Wanted), Fault> {
     let (mut name, mut code, mut quantity) = (None, None, None);
-    let mut wanted = Wanted::default();
+    let (mut wanted, mut tags) = (Wanted::default(), TagsSeen::default());
     walk(text_of(body)?, |place, words| {
         match below(place, root)? {
             ["Name"] => name = Some(words),
@@ -211,9 +207,8 @@ fn wanted(body: &[u8], root: &str) -> Result<(Option<String>, Wanted), Fault> {
                 "KeyValueStoreAssociation",
                 "KeyValueStoreARN",
             ] => wanted.stores.push(words.trim().to_string()),
-            // Tags are for bills, of which there are none here.
+            ["Tags", rest @ ..] if tags.see(rest, &words) => {}
             []
-            | ["Tags", ..]
             | ["FunctionConfig"]
             | ["FunctionConfig", "KeyValueStoreAssociations"]
             | ["FunctionConfig", "KeyValueStoreAssociations", "Items"]
@@ -235,6 +230,7 @@ fn wanted(body: &[u8], root: &str) -> Result<(Option<String>, Wanted), Fault> {
         ));
     }
     wanted.code = code.ok_or_else(|| invalid("FunctionCode is missing."))?;
+    wanted.tags = tags.done()?;
     Ok((name, wanted))
 }
 
@@ -271,17 +267,18 @@ fn said(status: u16, shown: &Shown, stage: Stage, account: &str) -> Result<Said,
 // A FunctionSummary; `None` where nothing stands in the stage.
 fn summary(shown: &Shown, stage: Stage, account: &str, attributes: &str) -> Option<String> {
     let coded = shown.stages.at(stage)?;
-    let stores = match &coded.store {
-        None => "<Quantity>0</Quantity>".to_string(),
-        Some(store) => format!(
-            "<Quantity>1</Quantity><Items><KeyValueStoreAssociation><KeyValueStoreARN>{}</KeyValueStoreARN></KeyValueStoreAssociation></Items>",
+    // As AWS tells it: nothing where nothing is associated.
+    let stores = coded.store.as_ref().map_or_else(String::new, |store| {
+        format!(
+            "<KeyValueStoreAssociations><Quantity>1</Quantity><Items><KeyValueStoreAssociation><KeyValueStoreARN>{}</KeyValueStoreARN>\
+             </KeyValueStoreAssociation></Items></KeyValueStoreAssociations>",
             escape(stores::arn(account, &store.id).as_str())
-        ),
-    };
+        )
+    });
     let time = |at: u64| format_rfc3339(Timestamp(at));
     Some(format!(
         "<FunctionSummary{attributes}><Name>{name}</Name><Status>{status}</Status><FunctionConfig><Comment>{comment}</Comment><Runtime>{runtime}</Runtime>\
-         <KeyValueStoreAssociations>{stores}</KeyValueStoreAssociations></FunctionConfig><FunctionMetadata><FunctionARN>{arn}</FunctionARN>\
+         {stores}</FunctionConfig><FunctionMetadata><FunctionARN>{arn}</FunctionARN>\
          <Stage>{stage}</Stage><CreatedTime>{created}</CreatedTime><LastModifiedTime>{modified}</LastModifiedTime></FunctionMetadata></FunctionSummary>",
         name = escape(shown.name.as_str()),
         status = shown.status(stage),
@@ -389,19 +386,23 @@ mod tests {
         );
         let whole = |inner: &str| format!("<{root} xmlns=\"{NAMESPACE}\">{inner}</{root}>");
         let code = "<FunctionCode>YWJj\nZA==</FunctionCode>";
-        let body = whole(&format!("<Name>f</Name>{config}{code}"));
+        let tags = "<Tags><Items><Tag><Key>team</Key><Value>edge</Value></Tag></Items></Tags>";
+        let body = whole(&format!("<Name>f</Name>{config}{tags}{code}"));
         let read = super::wanted(body.as_bytes(), root).unwrap();
         let want = Wanted {
             comment: "a & b".into(),
             runtime: "cloudfront-js-2.0".into(),
             stores: vec![arn.to_string()],
             code: b"abcd".to_vec(),
+            tags: [("team".to_string(), "edge".to_string())].into(),
         };
         assert_eq!(read, (Some("f".into()), want));
         for (inner, code) in [
             (config.clone(), "InvalidArgument"),
             (format!("<FunctionCode>?</FunctionCode>{config}"), "InvalidArgument"),
             (format!("{code}<More/>"), "MalformedXML"),
+            (format!("{code}<Tags><More/></Tags>"), "MalformedXML"),
+            (format!("{code}{}", tags.replace("team", "aws:team")), "InvalidTagging"),
             (format!("{code}{}", config.replace(">1<", ">2<")), "InconsistentQuantities"),
         ] {
             let fault = super::wanted(whole(&inner).as_bytes(), root).unwrap_err();

@@ -13,6 +13,8 @@ pub struct Names {
     /// What calls and elements call one of them, and several.
     pub one: &'static str,
     pub many: &'static str,
+    /// What calls that make, change or remove one call it.
+    pub changed: &'static str,
     /// Its configuration's element.
     pub config: &'static str,
     pub config_shape: &'static Shape,
@@ -36,13 +38,15 @@ pub enum UpdatedAt {
     Config,
 }
 
-/// All kinds but functions, which have calls of their own (`functions.rs`).
-pub static KINDS: [Names; 8] = [
+/// All kinds but functions, monitoring subscriptions, real-time logs and trust stores, which have
+/// calls of their own (`functions.rs`, `monitoring.rs`, `realtime_logs.rs`, `trust_stores.rs`).
+pub static KINDS: [Names; 11] = [
     Names {
         kind: Kind::Distribution,
         path: &["distribution"],
         one: "Distribution",
         many: "Distributions",
+        changed: "Distribution",
         config: "DistributionConfig",
         config_shape: &model::DISTRIBUTION_CONFIG,
         shape: &model::DISTRIBUTION,
@@ -58,6 +62,7 @@ pub static KINDS: [Names; 8] = [
         path: &["cache-policy"],
         one: "CachePolicy",
         many: "CachePolicies",
+        changed: "CachePolicy",
         config: "CachePolicyConfig",
         config_shape: &model::CACHE_POLICY_CONFIG,
         shape: &model::CACHE_POLICY,
@@ -73,6 +78,7 @@ pub static KINDS: [Names; 8] = [
         path: &["origin-request-policy"],
         one: "OriginRequestPolicy",
         many: "OriginRequestPolicies",
+        changed: "OriginRequestPolicy",
         config: "OriginRequestPolicyConfig",
         config_shape: &model::ORIGIN_REQUEST_POLICY_CONFIG,
         shape: &model::ORIGIN_REQUEST_POLICY,
@@ -88,6 +94,7 @@ pub static KINDS: [Names; 8] = [
         path: &["response-headers-policy"],
         one: "ResponseHeadersPolicy",
         many: "ResponseHeadersPolicies",
+        changed: "ResponseHeadersPolicy",
         config: "ResponseHeadersPolicyConfig",
         config_shape: &model::RESPONSE_HEADERS_POLICY_CONFIG,
         shape: &model::RESPONSE_HEADERS_POLICY,
@@ -103,6 +110,7 @@ pub static KINDS: [Names; 8] = [
         path: &["origin-access-control"],
         one: "OriginAccessControl",
         many: "OriginAccessControls",
+        changed: "OriginAccessControl",
         config: "OriginAccessControlConfig",
         config_shape: &model::ORIGIN_ACCESS_CONTROL_CONFIG,
         shape: &model::ORIGIN_ACCESS_CONTROL,
@@ -118,6 +126,7 @@ pub static KINDS: [Names; 8] = [
         path: &["origin-access-identity", "cloudfront"],
         one: "CloudFrontOriginAccessIdentity",
         many: "CloudFrontOriginAccessIdentities",
+        changed: "CloudFrontOriginAccessIdentity",
         config: "CloudFrontOriginAccessIdentityConfig",
         config_shape: &model::CLOUD_FRONT_ORIGIN_ACCESS_IDENTITY_CONFIG,
         shape: &model::CLOUD_FRONT_ORIGIN_ACCESS_IDENTITY,
@@ -133,6 +142,7 @@ pub static KINDS: [Names; 8] = [
         path: &["public-key"],
         one: "PublicKey",
         many: "PublicKeys",
+        changed: "PublicKey",
         config: "PublicKeyConfig",
         config_shape: &model::PUBLIC_KEY_CONFIG,
         shape: &model::PUBLIC_KEY,
@@ -148,6 +158,7 @@ pub static KINDS: [Names; 8] = [
         path: &["key-group"],
         one: "KeyGroup",
         many: "KeyGroups",
+        changed: "KeyGroup",
         config: "KeyGroupConfig",
         config_shape: &model::KEY_GROUP_CONFIG,
         shape: &model::KEY_GROUP,
@@ -157,6 +168,54 @@ pub static KINDS: [Names; 8] = [
         unknown: "NoSuchResource",
         exists: "KeyGroupAlreadyExists",
         in_use: "ResourceInUse",
+    },
+    Names {
+        kind: Kind::FieldEncryptionProfile,
+        path: &["field-level-encryption-profile"],
+        one: "FieldLevelEncryptionProfile",
+        many: "FieldLevelEncryptionProfiles",
+        changed: "FieldLevelEncryptionProfile",
+        config: "FieldLevelEncryptionProfileConfig",
+        config_shape: &model::FIELD_LEVEL_ENCRYPTION_PROFILE_CONFIG,
+        shape: &model::FIELD_LEVEL_ENCRYPTION_PROFILE,
+        list: "FieldLevelEncryptionProfileList",
+        list_shape: &model::FIELD_LEVEL_ENCRYPTION_PROFILE_LIST,
+        updated_at: UpdatedAt::Config,
+        unknown: "NoSuchFieldLevelEncryptionProfile",
+        exists: "FieldLevelEncryptionProfileAlreadyExists",
+        in_use: "FieldLevelEncryptionProfileInUse",
+    },
+    Names {
+        kind: Kind::FieldEncryption,
+        path: &["field-level-encryption"],
+        one: "FieldLevelEncryption",
+        many: "FieldLevelEncryptionConfigs",
+        changed: "FieldLevelEncryptionConfig",
+        config: "FieldLevelEncryptionConfig",
+        config_shape: &model::FIELD_LEVEL_ENCRYPTION_CONFIG,
+        shape: &model::FIELD_LEVEL_ENCRYPTION,
+        list: "FieldLevelEncryptionList",
+        list_shape: &model::FIELD_LEVEL_ENCRYPTION_LIST,
+        updated_at: UpdatedAt::Config,
+        unknown: "NoSuchFieldLevelEncryptionConfig",
+        exists: "FieldLevelEncryptionConfigAlreadyExists",
+        in_use: "FieldLevelEncryptionConfigInUse",
+    },
+    Names {
+        kind: Kind::ContinuousDeploymentPolicy,
+        path: &["continuous-deployment-policy"],
+        one: "ContinuousDeploymentPolicy",
+        many: "ContinuousDeploymentPolicies",
+        changed: "ContinuousDeploymentPolicy",
+        config: "ContinuousDeploymentPolicyConfig",
+        config_shape: &model::CONTINUOUS_DEPLOYMENT_POLICY_CONFIG,
+        shape: &model::CONTINUOUS_DEPLOYMENT_POLICY,
+        list: "ContinuousDeploymentPolicyList",
+        list_shape: &model::CONTINUOUS_DEPLOYMENT_POLICY_LIST,
+        updated_at: UpdatedAt::Itself,
+        unknown: "NoSuchContinuousDeploymentPolicy",
+        exists: "ContinuousDeploymentPolicyAlreadyExists",
+        in_use: "ContinuousDeploymentPolicyInUse",
     },
 ];
 
@@ -174,7 +233,13 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_row_and_its_codes() {
-        let own = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Function);
+        let others = [
+            Kind::Function,
+            Kind::MonitoringSubscription,
+            Kind::RealtimeLogConfig,
+            Kind::TrustStore,
+        ];
+        let own = Kind::ALL.into_iter().filter(|kind| !others.contains(kind));
         for kind in own {
             let names = Names::of(kind);
             assert_eq!(names.kind, kind);

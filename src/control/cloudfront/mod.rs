@@ -1,18 +1,30 @@
-//! CloudFront's API (2020-05-31, rest-xml), as the AWS tools speak it: invalidations here, the
-//! documents of distributions, policies and keys in `resources`, functions in `functions`, key value
-//! stores in `values`.
+//! CloudFront's API (2020-05-31, rest-xml), as the AWS tools speak it: invalidations here, by older
+//! versions too, the documents of distributions, policies and keys in `resources`, functions in
+//! `functions`, key value stores in `values`, and what there is none of in `absent`.
 //!
 //! Signed with Signature Version 4 under a key of the configuration, or with the admin token. It
 //! knows nothing of the other operations, and says so.
 
+mod absent;
+mod adopt;
 mod apply;
 pub mod batch;
 mod calls;
+pub mod certificates;
+mod deployments;
+pub mod follow;
 pub mod function_store;
 mod functions;
 mod kinds;
+mod listings;
+mod monitoring;
+mod realtime_logs;
 mod resources;
+mod rules;
+mod tags;
+mod together;
 mod tree;
+mod trust_stores;
 mod values;
 mod views;
 pub mod xml;
@@ -26,7 +38,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use self::calls::DocumentCall;
-use self::xml::{Fault, Form, Page, Said};
+use self::xml::{Fault, Form, NAMESPACE, Page, Said};
 use super::Control;
 use super::caller::{self, Doubt};
 use super::invalidation::{ITEMS_MAX, Wrong};
@@ -35,11 +47,34 @@ use crate::control::answer::{Answer, whole};
 use crate::crypto::sigv4::SigV4Error;
 use crate::distribution::site::Transport;
 use crate::fleet::restore::fleet_id;
-use crate::invalidation::log::{Batch, InvalidationRecord, new_id};
+use crate::invalidation::log::{InvalidationRecord, new_id};
 use crate::region::standings::Status;
 
-/// Where the API begins.
-pub const PREFIX: &str = "/2020-05-31/";
+/// The version of the API that is spoken, which its paths begin with.
+const VERSION: &str = "2020-05-31";
+/// Those before it that AWS's tools have models of. In each of them the three calls about
+/// invalidations are the same to the last element but for the namespace, and have the same errors;
+/// most others have other shapes.
+const OLDER: [&str; 18] = [
+    "2014-05-31",
+    "2014-10-21",
+    "2014-11-06",
+    "2015-04-17",
+    "2015-07-27",
+    "2015-09-17",
+    "2016-01-13",
+    "2016-01-28",
+    "2016-08-01",
+    "2016-08-20",
+    "2016-09-07",
+    "2016-09-29",
+    "2016-11-25",
+    "2017-03-25",
+    "2017-10-30",
+    "2018-06-18",
+    "2018-11-05",
+    "2019-03-26",
+];
 /// Most invalidations of one page.
 const PAGE: usize = 100;
 
@@ -52,12 +87,17 @@ enum Call<'p> {
     Documents(DocumentCall<'p>),
     Functions(functions::Call<'p>),
     Values(values::Call<'p>),
+    Absent(&'static absent::List),
 }
 
 impl<'p> Call<'p> {
     // Each family of calls looks for its own.
     fn of(method: &Method, path: &'p str, query: Option<&str>) -> Result<Self, Fault> {
-        let parts: Vec<&'p str> = path.strip_prefix(PREFIX).unwrap_or("").split('/').collect();
+        let (version, path) = versioned(path);
+        let parts: Vec<&'p str> = path.split('/').collect();
+        if version != VERSION {
+            return Self::of_older(version, method, &parts);
+        }
         if let Some(call) = DocumentCall::of(method, &parts, query) {
             return Ok(Self::Documents(call));
         }
@@ -67,21 +107,32 @@ impl<'p> Call<'p> {
         if let Some(call) = values::Call::of(method, &parts) {
             return Ok(Self::Values(call));
         }
-        match (method, &parts[..]) {
-            (&Method::POST, ["distribution", id, "invalidation"]) => Ok(Self::Create(id)),
-            (&Method::GET, ["distribution", id, "invalidation"]) => Ok(Self::List(id)),
-            (&Method::GET, ["distribution", id, "invalidation", one]) => Ok(Self::Get(id, one)),
-            (_, ["distribution-tenant", ..]) => Err(Fault::new(
-                404,
-                "EntityNotFound",
-                "There are no distribution tenants here; name the distribution.",
-            )),
-            _ => Err(Fault::new(
-                404,
-                "UnsupportedOperation",
-                "Foreshore answers the calls of this API about distributions, invalidations, tags, policies, access controls, keys, functions and key value stores.",
-            )),
+        if let Some(list) = absent::List::of(method, &parts) {
+            return Ok(Self::Absent(list));
         }
+        Self::of_invalidations(method, &parts).ok_or_else(|| absent::fault(method, &parts))
+    }
+
+    fn of_invalidations(method: &Method, parts: &[&'p str]) -> Option<Self> {
+        match (method, parts) {
+            (&Method::POST, ["distribution", id, "invalidation"]) => Some(Self::Create(id)),
+            (&Method::GET, ["distribution", id, "invalidation"]) => Some(Self::List(id)),
+            (&Method::GET, ["distribution", id, "invalidation", one]) => Some(Self::Get(id, one)),
+            _ => None,
+        }
+    }
+
+    // Whatever may have other shapes there is not answered as if it had today's.
+    fn of_older(version: &str, method: &Method, parts: &[&'p str]) -> Result<Self, Fault> {
+        let known = OLDER.contains(&version).then(|| Self::of_invalidations(method, parts));
+        known.flatten().ok_or_else(|| {
+            let why = format!(
+                "Foreshore answers version {VERSION} of this API, and the calls about invalidations of versions \
+                 from {} on; this is another call of {version}. Use a tool or an SDK that sends {VERSION}.",
+                OLDER[0]
+            );
+            Fault::new(404, "UnsupportedOperation", &why)
+        })
     }
 
     fn action(self) -> String {
@@ -92,17 +143,31 @@ impl<'p> Call<'p> {
             Self::Documents(call) => call.action(),
             Self::Functions(call) => call.action().into(),
             Self::Values(call) => call.action().into(),
+            Self::Absent(list) => list.action.into(),
         }
     }
 }
 
+// The version of a path, and what stands below it.
+fn versioned(path: &str) -> (&str, &str) {
+    let below = path.strip_prefix('/').unwrap_or(path);
+    below.split_once('/').unwrap_or((VERSION, ""))
+}
+
 /// Answers a call; whatever is wrong with it is answered in AWS's form.
 pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Answer {
-    let answered = match Call::of(&parts.method, parts.uri.path(), parts.uri.query()) {
-        Ok(call) => act(control, parts, call, body).await,
-        Err(fault) => Err(fault),
+    let (name, answered) = match Call::of(&parts.method, parts.uri.path(), parts.uri.query()) {
+        Ok(call) => (call.action(), act(control, parts, call, body).await),
+        Err(fault) => ("Unknown".to_string(), Err(fault)),
     };
-    respond(answered.unwrap_or_else(|fault| said(&fault)))
+    let mut said = answered.unwrap_or_else(|fault| said(&fault));
+    control.api_calls.note("cloudfront", &name, said.status);
+    // Tools that look at it look for the one they sent.
+    let (version, _) = versioned(parts.uri.path());
+    if OLDER.contains(&version) {
+        said.xml = said.xml.replacen(NAMESPACE, &xml::namespace(version), 1);
+    }
+    respond(said)
 }
 
 fn said(fault: &Fault) -> Said {
@@ -161,6 +226,7 @@ async fn act(
         Call::Documents(call) => resources::answer(control, parts, call, who, body).await,
         Call::Functions(call) => functions::act(control, parts, call, who, body).await,
         Call::Values(call) => values::act(control, parts, call, &body).await,
+        Call::Absent(list) => list.answer(parts.uri.query()),
         Call::Create(distribution) => {
             known(control, distribution)?;
             let record = create(control, distribution, &body).await?;
@@ -261,11 +327,8 @@ async fn create(
     }
     let batch = batch::parse(body)?;
     let invalid = || {
-        Fault::new(
-            400,
-            "InvalidArgument",
-            "Your request contains one or more invalid invalidation paths.",
-        )
+        let why = "Your request contains one or more invalid invalidation paths.";
+        Fault::new(400, "InvalidArgument", why)
     };
     let matchers: Vec<Matcher> = batch
         .paths
@@ -281,10 +344,12 @@ async fn create(
         if known.batch.as_ref() == Some(&batch) {
             return Ok(known);
         }
+        // The words are CloudFront's own, which Ansible looks for, and so is the code: the model of
+        // CreateInvalidation has no InvalidationBatchAlreadyExists, of which the documentation tells.
         return Err(Fault::new(
-            409,
-            "InvalidationBatchAlreadyExists",
-            "An invalidation batch with this caller reference exists, and it names other paths.",
+            400,
+            "InvalidArgument",
+            "Your request contains a caller reference that was used for a previous invalidation batch for the same distribution. That one names other paths.",
         ));
     }
     let waiting: usize = in_progress(control, distribution);
@@ -303,7 +368,7 @@ async fn create(
         control.edge.clock.now().0,
     );
     let (record, _) = control
-        .accept(InvalidationRecord { batch: Some(Batch { ..batch }), ..record })
+        .accept(InvalidationRecord { batch: Some(batch), ..record })
         .await
         .map_err(|wrong| match wrong {
             Wrong::Bad(why) | Wrong::Unknown(why) => Fault::new(400, "InvalidArgument", &why),
@@ -397,4 +462,42 @@ async fn list(control: &Control, distribution: &str, query: Option<&str>) -> Res
 // A field value that we wrote ourselves.
 fn value(text: String) -> http::HeaderValue {
     http::HeaderValue::try_from(text).unwrap_or_else(|_| http::HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(method: &Method, path: &str) -> Result<String, String> {
+        let found = Call::of(method, path, None);
+        found.map(Call::action).map_err(|fault| fault.message().to_string())
+    }
+
+    #[test]
+    fn older_versions_have_the_calls_whose_shapes_are_the_same() {
+        assert_eq!(xml::namespace(VERSION), NAMESPACE);
+        for version in OLDER.iter().chain([&VERSION]) {
+            for (method, path, action) in [
+                (Method::POST, "distribution/E1/invalidation", "CreateInvalidation"),
+                (Method::GET, "distribution/E1/invalidation", "ListInvalidations"),
+                (Method::GET, "distribution/E1/invalidation/I1", "GetInvalidation"),
+            ] {
+                assert_eq!(call(&method, &format!("/{version}/{path}")).as_deref(), Ok(action));
+            }
+        }
+        for (method, path) in [
+            (Method::GET, "/2019-03-26/distribution/E1"),
+            (Method::POST, "/2019-03-26/distribution"),
+            (Method::GET, "/2018-11-05/streaming-distribution"),
+            (Method::DELETE, "/2018-11-05/distribution/E1/invalidation"),
+            // Before the lists of paths were called so.
+            (Method::POST, "/2010-11-01/distribution/E1/invalidation"),
+            (Method::POST, "/2099-01-01/distribution/E1/invalidation"),
+        ] {
+            let why = call(&method, path).unwrap_err();
+            let version = &path[1..11];
+            assert!(why.contains(version) && why.contains(VERSION), "{path}: {why}");
+        }
+        assert!(OLDER.is_sorted() && OLDER.iter().all(|version| *version < VERSION));
+    }
 }

@@ -6,6 +6,7 @@ use quick_xml::escape::escape;
 use quick_xml::events::Event;
 use serde_json::{Map, Value};
 
+use super::batch::{entity, malformed};
 use super::xml::{Fault, HEAD, NAMESPACE};
 use crate::cloudfront::shape::{Needed, Shape};
 
@@ -40,12 +41,12 @@ pub fn read(body: &[u8], root: &str, shape: &Shape) -> Result<Value, Fault> {
     value(&element, shape, "").map(|value| value.unwrap_or_default())
 }
 
-fn malformed(why: &str) -> Fault {
-    Fault::new(
-        400,
-        "MalformedXML",
-        &format!("The XML you provided was not well-formed or did not validate: {why}."),
-    )
+/// The same of a body that may be left out: then nothing is said.
+pub fn read_if_any(body: &[u8], root: &str, shape: &Shape) -> Result<Value, Fault> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Object(Map::new()));
+    }
+    read(body, root, shape)
 }
 
 fn parse(text: &str) -> Result<Element, Fault> {
@@ -71,14 +72,7 @@ fn parse(text: &str) -> Result<Element, Fault> {
                     name.resolve_char_ref().map_err(|error| malformed(&error.to_string()))?;
                 let letter = match letter {
                     Some(letter) => letter,
-                    None => match &*name {
-                        "amp" => '&',
-                        "lt" => '<',
-                        "gt" => '>',
-                        "quot" => '"',
-                        "apos" => '\'',
-                        _ => return Err(malformed("there is an entity that XML does not know")),
-                    },
+                    None => entity(&name)?,
                 };
                 add(&mut open, letter.encode_utf8(&mut [0; 4]))?;
             }

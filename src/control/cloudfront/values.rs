@@ -1,6 +1,7 @@
 //! Key value stores in CloudFront's API: made, described, changed in their comment, deleted, listed.
 //! What is in them goes by an API of its own (`control/values_data.rs`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Method;
@@ -8,12 +9,14 @@ use http::header::IF_MATCH;
 use http::request::Parts;
 use quick_xml::escape::escape;
 
+use super::apply::unavailable;
 use super::batch::{malformed, walk};
 use super::function_store::Shown;
+use super::rules::TagsSeen;
 use super::xml::{Fault, HEAD, NAMESPACE, Said};
 use super::{location, page_asked};
 use crate::control::Control;
-use crate::control::values::{blocking, in_fleet, is_named};
+use crate::control::values::blocking;
 use crate::distribution::stores::{arn, is_name};
 use crate::documents::function::Stage;
 use crate::functions::values::snapshot::Refused;
@@ -110,19 +113,15 @@ fn element(store: &Store, account: &str, attributes: &str) -> String {
 }
 
 async fn create(control: &Arc<Control>, parts: &Parts, body: &[u8]) -> Result<Said, Fault> {
-    let Wanted { name, comment } = Wanted::read(body, "CreateKeyValueStoreRequest")?;
+    let Wanted { name, comment, tags } = Wanted::read(body, "CreateKeyValueStoreRequest")?;
     let name = name
         .filter(|name| is_name(name))
         .ok_or_else(|| invalid("Name has one to 64 letters, digits, hyphens and underscores."))?;
-    writable(control)?;
     let this = Arc::clone(control);
     let place = location(control, parts, &name);
-    let made = blocking(move || {
-        let now = this.edge.clock.now();
-        this.edge.stores.create(&name, comment.unwrap_or_default(), &[], now)
-    })
-    .await
-    .ok_or_else(failed)?;
+    let _caller = control.callers.acquire().await;
+    let made = blocking(move || this.make_store(&name, comment.as_deref().unwrap_or(""), &tags));
+    let made = made.await.ok_or_else(failed)?;
     match made {
         Ok(store) => Ok(Said { location: Some(place), ..said(control, 201, &store) }),
         Err(NotMade::Exists) => Err(Fault::new(
@@ -135,7 +134,7 @@ async fn create(control: &Arc<Control>, parts: &Parts, body: &[u8]) -> Result<Sa
             "EntityLimitExceeded",
             &format!("There are at most {STORES_MAX} key value stores."),
         )),
-        Err(NotMade::Values(refused)) => Err(invalid(&refused.words())),
+        Err(NotMade::Values(refused)) => Err(refuse(&refused)),
         Err(NotMade::NotWritten(why)) => {
             tracing::error!(why, "a key value store could not be made");
             Err(failed())
@@ -153,10 +152,10 @@ async fn update(
     let if_match = if_match(parts)?;
     let wanted = Wanted::read(body, "UpdateKeyValueStoreRequest")?;
     let comment = wanted.comment.ok_or_else(|| invalid("Comment is missing."))?;
-    writable(control)?;
-    let now = control.edge.clock.now();
-    let one = Arc::clone(&store);
-    let done = blocking(move || one.comment(&comment, &if_match, now)).await.ok_or_else(failed)?;
+    let (this, one) = (Arc::clone(control), Arc::clone(&store));
+    let _caller = control.callers.acquire().await;
+    let done = blocking(move || this.comment_store(&one, &comment, &if_match));
+    let done = done.await.ok_or_else(failed)?;
     done.map_err(|refused| refuse(&refused))?;
     Ok(said(control, 200, &store))
 }
@@ -164,16 +163,19 @@ async fn update(
 async fn delete(control: &Arc<Control>, parts: &Parts, name: &str) -> Result<Said, Fault> {
     found(control, name)?;
     let if_match = if_match(parts)?;
-    if is_named(control, name) || is_read(control, name) {
+    let (this, read) = (Arc::clone(control), name.to_string());
+    let _caller = control.callers.acquire().await;
+    // Not here: documents may be held by a change that waits for the fleet.
+    let is_read = blocking(move || is_read(&this, &read)).await.ok_or_else(failed)?;
+    if control.names_store(name) || is_read {
         return Err(Fault::new(
             409,
             "CannotDeleteEntityWhileInUse",
             "The key value store is in use: the configuration or a function names it.",
         ));
     }
-    writable(control)?;
     let (this, name) = (Arc::clone(control), name.to_string());
-    let gone = blocking(move || this.edge.stores.remove(&name, Some(&if_match))).await;
+    let gone = blocking(move || this.remove_store(&name, &if_match)).await;
     let gone = gone.ok_or_else(failed)?.ok_or_else(not_found)?;
     gone.map_err(|refused| refuse(&refused))?;
     Ok(Said { status: 204, ..Said::default() })
@@ -220,11 +222,8 @@ fn if_match(parts: &Parts) -> Result<String, Fault> {
     })
 }
 
-fn writable(control: &Control) -> Result<(), Fault> {
-    in_fleet(control).map_err(|refused| Fault::new(400, "UnsupportedOperation", &refused.words()))
-}
-
-fn refuse(refused: &Refused) -> Fault {
+/// Why a change of a store is not made, as the API says it.
+pub(super) fn refuse(refused: &Refused) -> Fault {
     match refused {
         Refused::Conflict => Fault::new(
             412,
@@ -234,6 +233,7 @@ fn refuse(refused: &Refused) -> Fault {
         Refused::ReadOnly(..) => Fault::new(403, "AccessDenied", &refused.words()),
         Refused::Gone => not_found(),
         Refused::NotWritten(_) => failed(),
+        Refused::Overtaken | Refused::Unlogged(_) => unavailable(&refused.words()),
         _ => invalid(&refused.words()),
     }
 }
@@ -251,6 +251,7 @@ fn failed() -> Fault {
 struct Wanted {
     name: Option<String>,
     comment: Option<String>,
+    tags: BTreeMap<String, String>,
 }
 
 impl Wanted {
@@ -259,7 +260,7 @@ impl Wanted {
             return Err(Fault::new(400, "MissingBody", "This operation requires a body."));
         }
         let text = std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))?;
-        let mut wanted = Self::default();
+        let (mut wanted, mut tags) = (Self::default(), TagsSeen::default());
         walk(text, |place, words| {
             let Some((first, rest)) = place.split_first().filter(|(first, _)| **first == root)
             else {
@@ -268,8 +269,8 @@ impl Wanted {
             match rest {
                 ["Name"] => wanted.name = Some(words),
                 ["Comment"] => wanted.comment = Some(words),
-                // Tags are for bills, of which there are none here.
-                [] | ["Tags", ..] => {}
+                ["Tags", rest @ ..] if tags.see(rest, &words) => {}
+                [] => {}
                 ["ImportSource", ..] => {
                     return Err(invalid(
                         "ImportSource: objects of S3 are not read here; make the store without it, and import the file with `foreshore kv import`.",
@@ -286,6 +287,7 @@ impl Wanted {
         if wanted.comment.as_ref().is_some_and(|text| text.chars().count() > COMMENT_MAX) {
             return Err(invalid(&format!("Comment has at most {COMMENT_MAX} letters.")));
         }
+        wanted.tags = tags.done()?;
         Ok(wanted)
     }
 }
@@ -297,6 +299,10 @@ mod tests {
     #[test]
     fn bodies_are_read_as_the_tools_write_them() {
         let create = "CreateKeyValueStoreRequest";
+        let tags_of = |inner: &str| {
+            let one = [("k".to_string(), "v".to_string())];
+            if inner.contains("<Tags>") { BTreeMap::from(one) } else { BTreeMap::new() }
+        };
         let whole = |inner: &str| format!("<{create} xmlns=\"{NAMESPACE}\">{inner}</{create}>");
         for (inner, want) in [
             ("<Name>flags</Name>", Ok((Some("flags"), None))),
@@ -317,6 +323,7 @@ mod tests {
             let want = want.map(|(name, comment)| Wanted {
                 name: name.map(String::from),
                 comment: comment.map(String::from),
+                tags: tags_of(inner),
             });
             assert_eq!(got, want, "{inner}");
         }

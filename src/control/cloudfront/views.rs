@@ -1,15 +1,17 @@
 //! Pure: documents as answers show them, whole and in lists; distributions of the configuration
 //! file among them, as an export describes them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use quick_xml::escape::escape;
 use serde_json::{Value, json};
 
 use super::calls::parameter;
 use super::kinds::Names;
 use super::tree;
-use super::xml::Fault;
+use super::xml::{Fault, HEAD, NAMESPACE};
 use crate::cloudfront::export;
+use crate::cloudfront::strict::{behaviors, texts};
 use crate::cloudfront::{defaults, live};
 use crate::crypto::sigv4::sha256;
 use crate::distribution::site::{Distribution, Site};
@@ -93,13 +95,10 @@ impl View<'_> {
         defaults::distribution(&mut config);
         let domain = self.site.api.as_ref().map_or("cloudfront.net", |api| api.domain.as_str());
         let document = Document {
-            id: one.id.clone(),
             revision: 0,
-            created: self.since.0,
-            modified: self.since.0,
             domain: format!("d{}.{domain}", letters(&one.id, 13).to_ascii_lowercase()),
             tags: one.tags.iter().cloned().collect(),
-            config,
+            ..Document::new(one.id.as_str(), config, self.since.0)
         };
         Shown { keeper: Keeper::File, etag: etag(&document.config.to_string()), document }
     }
@@ -108,15 +107,7 @@ impl View<'_> {
         let of = |(id, _, config): (&'static str, String, Value)| Shown {
             keeper: Keeper::Managed,
             etag: etag(id),
-            document: Document {
-                id: id.to_string(),
-                revision: 0,
-                created: 0,
-                modified: 0,
-                domain: String::new(),
-                tags: BTreeMap::new(),
-                config,
-            },
+            document: Document { revision: 0, ..Document::new(id, config, 0) },
         };
         export::managed(kind).into_iter().map(of).collect()
     }
@@ -134,14 +125,58 @@ pub fn arn(account: &str, id: &str) -> String {
 /// Whether an answer is to a change, or to a question afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// CloudFront is never done when it answers; this edge serves it already.
+    /// CloudFront is never done when it answers; this edge serves it already, and others of its
+    /// fleet will.
     Changed,
+    /// Whoever is alive serves it.
     Asked,
 }
 
-/// One document whole.
-pub fn whole(names: &Names, shown: &Shown, account: &str, when: When) -> String {
-    tree::write(names.one, names.shape, &value(names, shown, account, when))
+/// One document whole; what it says of others is looked up among all of them.
+pub fn whole(
+    names: &Names,
+    shown: &Shown,
+    account: &str,
+    when: When,
+    documents: &Documents,
+) -> String {
+    let mut all = value(names, shown, account, when);
+    if names.kind == Kind::Distribution {
+        all["ActiveTrustedKeyGroups"] = trusted(&shown.document.config, documents);
+    }
+    tree::write(names.one, names.shape, &all)
+}
+
+// The key groups that behaviors trust, each once, with the keys of each. What keys a group of the
+// configuration has is said there alone.
+fn trusted(config: &Value, documents: &Documents) -> Value {
+    let mut ids: Vec<&str> = Vec::new();
+    for (_, behavior) in behaviors(config) {
+        for id in texts(behavior, &["TrustedKeyGroups"]) {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+    let keys = |id: &str| -> Vec<Value> {
+        let group = documents.get(Kind::KeyGroup, id);
+        let keys = group.and_then(|group| group.config.get("Items")).and_then(Value::as_array);
+        keys.cloned().unwrap_or_default()
+    };
+    let items: Vec<Value> =
+        ids.iter().map(|id| json!({ "KeyGroupId": id, "KeyPairIds": counted(keys(id)) })).collect();
+    let mut all = counted(items);
+    all["Enabled"] = (!ids.is_empty()).into();
+    all
+}
+
+// A list with its count; without `Items` where it is empty.
+fn counted(items: Vec<Value>) -> Value {
+    let mut all = json!({ "Quantity": items.len() });
+    if !items.is_empty() {
+        all["Items"] = items.into();
+    }
+    all
 }
 
 fn value(names: &Names, shown: &Shown, account: &str, when: When) -> Value {
@@ -156,7 +191,6 @@ fn value(names: &Names, shown: &Shown, account: &str, when: When) -> Value {
             all["InProgressInvalidationBatches"] = 0.into();
             all["DomainName"] = document.domain.as_str().into();
             all["ActiveTrustedSigners"] = json!({ "Enabled": false, "Quantity": 0 });
-            all["ActiveTrustedKeyGroups"] = json!({ "Enabled": false, "Quantity": 0 });
         }
         Kind::OriginAccessIdentity => {
             all["S3CanonicalUserId"] = sha256(document.id.as_bytes()).into();
@@ -168,8 +202,8 @@ fn value(names: &Names, shown: &Shown, account: &str, when: When) -> Value {
 }
 
 // One item of a list.
-fn summary(names: &Names, shown: &Shown, account: &str) -> Value {
-    let whole = value(names, shown, account, When::Asked);
+fn summary(names: &Names, shown: &Shown, account: &str, when: When) -> Value {
+    let whole = value(names, shown, account, when);
     match names.kind {
         Kind::CachePolicy | Kind::OriginRequestPolicy | Kind::ResponseHeadersPolicy => {
             let kind = if shown.keeper == Keeper::Managed { "managed" } else { "custom" };
@@ -178,6 +212,7 @@ fn summary(names: &Names, shown: &Shown, account: &str) -> Value {
             item
         }
         Kind::KeyGroup => json!({ "KeyGroup": whole }),
+        Kind::ContinuousDeploymentPolicy => json!({ "ContinuousDeploymentPolicy": whole }),
         // These have the members of the configuration beside those of the whole.
         _ => {
             let mut item = shown.document.config.clone();
@@ -198,16 +233,22 @@ pub struct Paging {
 }
 
 impl Paging {
-    /// Reads `Marker` and `MaxItems`.
+    /// Reads `Marker` and `MaxItems` of a query.
     pub fn of(query: Option<&str>) -> Result<Self, Fault> {
+        let say = |name: &str| parameter(query, name).unwrap_or_default();
+        Self::said(say("Marker"), &say("MaxItems"))
+    }
+
+    /// By their words; an empty one is none.
+    pub fn said(marker: String, most: &str) -> Result<Self, Fault> {
         let most =
-            match parameter(query, "MaxItems").as_deref() {
-                None | Some("") => PAGE,
-                Some(said) => said.parse().ok().filter(|number| *number > 0).ok_or_else(|| {
+            match most {
+                "" => PAGE,
+                said => said.parse().ok().filter(|number| *number > 0).ok_or_else(|| {
                     Fault::of("InvalidArgument", "MaxItems is a number above zero.")
                 })?,
             };
-        Ok(Self { marker: parameter(query, "Marker").unwrap_or_default(), most: most.min(PAGE) })
+        Ok(Self { marker, most: most.min(PAGE) })
     }
 
     // One page of what has been sorted by ids: a marker is the last id of the page before, whether
@@ -232,9 +273,19 @@ impl Paging {
     }
 }
 
-/// A list of documents.
-pub fn list(names: &Names, all: &[Shown], account: &str, paging: &Paging) -> String {
-    let items = all.iter().map(|one| (one.document.id.clone(), summary(names, one, account)));
+/// A list of documents; of those that are on their way to members of a fleet the ids are given.
+pub fn list(
+    names: &Names,
+    all: &[Shown],
+    account: &str,
+    paging: &Paging,
+    spreading: &BTreeSet<String>,
+) -> String {
+    let when = |one: &Shown| {
+        if spreading.contains(&one.document.id) { When::Changed } else { When::Asked }
+    };
+    let items =
+        all.iter().map(|one| (one.document.id.clone(), summary(names, one, account, when(one))));
     tree::write(names.list, names.list_shape, &paging.page(items.collect()))
 }
 
@@ -243,6 +294,44 @@ pub fn ids(all: Vec<String>, paging: &Paging) -> String {
     let items = all.into_iter().map(|id| (id.clone(), Value::String(id)));
     let list = paging.page(items.collect());
     tree::write("DistributionIdList", &crate::cloudfront::model::DISTRIBUTION_ID_LIST, &list)
+}
+
+/// A list of trust stores, by their ids.
+pub fn trust_stores(all: Vec<(String, Value)>, paging: &Paging) -> String {
+    let mut page = paging.page(all);
+    let list =
+        json!({ "TrustStoreList": page["Items"].take(), "NextMarker": page["NextMarker"].take() });
+    let shape = &crate::cloudfront::model::LIST_TRUST_STORES_RESULT;
+    tree::write("ListTrustStoresResult", shape, &list)
+}
+
+/// A list of real-time log configurations, by their names.
+pub fn realtime_logs(all: Vec<(String, Value)>, paging: &Paging) -> String {
+    let shape = &crate::cloudfront::model::REALTIME_LOG_CONFIGS;
+    tree::write("RealtimeLogConfigs", shape, &paging.page(all))
+}
+
+/// The list of the owners of resources that accounts share: there are none here.
+pub fn no_owners(paging: &Paging) -> String {
+    let shape = &crate::cloudfront::model::DISTRIBUTION_ID_OWNER_LIST;
+    tree::write("DistributionIdOwnerList", shape, &paging.page(Vec::new()))
+}
+
+/// A page of a list, by its element's name, of what there is none of.
+pub fn none(root: &str, paging: &Paging) -> String {
+    let Paging { marker, most } = paging;
+    format!(
+        "{HEAD}<{root} xmlns=\"{NAMESPACE}\"><Marker>{}</Marker><MaxItems>{most}</MaxItems><IsTruncated>false</IsTruncated>\
+         <Quantity>0</Quantity></{root}>",
+        escape(marker.as_str())
+    )
+}
+
+/// A list of aliases, each with the distribution that it is of.
+pub fn conflicts(mut all: Vec<(String, Value)>, paging: &Paging) -> String {
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let shape = &crate::cloudfront::model::CONFLICTING_ALIASES_LIST;
+    tree::write("ConflictingAliasesList", shape, &paging.page(all))
 }
 
 #[cfg(test)]
@@ -269,24 +358,40 @@ mod tests {
     }
 
     #[test]
+    fn the_key_groups_of_all_behaviors_are_told_with_their_keys() {
+        let groups =
+            |ids: &[&str]| json!({ "TrustedKeyGroups": { "Enabled": true, "Items": ids } });
+        let config = json!({
+            "DefaultCacheBehavior": groups(&["g", "of-file"]),
+            "CacheBehaviors": { "Items": [groups(&["g"]), {}] },
+        });
+        let mut all = Documents::default();
+        let group = json!({ "Name": "n", "Items": ["K1", "K2"] });
+        all.put(Kind::KeyGroup, Document::new("g", group, 0));
+        let told = trusted(&config, &all);
+        let want = json!({ "Enabled": true, "Quantity": 2, "Items": [
+            { "KeyGroupId": "g", "KeyPairIds": { "Quantity": 2, "Items": ["K1", "K2"] } },
+            { "KeyGroupId": "of-file", "KeyPairIds": { "Quantity": 0 } },
+        ] });
+        assert_eq!(told, want);
+        let none = json!({ "Enabled": false, "Quantity": 0 });
+        assert_eq!(trusted(&json!({}), &all), none);
+    }
+
+    #[test]
     fn lists_say_what_their_kind_says() {
         let config =
             json!({ "CallerReference": "r", "Name": "n", "EncodedKey": "k", "Comment": "c" });
         let shown = Shown {
             keeper: Keeper::Api,
             etag: "E".into(),
-            document: Document {
-                id: "K1".into(),
-                revision: 1,
-                created: 0,
-                modified: 0,
-                domain: String::new(),
-                tags: BTreeMap::new(),
-                config,
-            },
+            document: Document::new("K1", config, 0),
         };
         let names = Names::of(Kind::PublicKey);
-        let text = list(names, std::slice::from_ref(&shown), "0", &Paging::of(None).unwrap());
+        let list = |names, all: &[Shown]| {
+            list(names, all, "0", &Paging::of(None).unwrap(), &BTreeSet::new())
+        };
+        let text = list(names, std::slice::from_ref(&shown));
         assert!(
             text.contains(
                 "<PublicKeySummary><Id>K1</Id><Name>n</Name><CreatedTime>1970-01-01T00:00:00"
@@ -294,15 +399,10 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("CallerReference") && text.contains("<MaxItems>100</MaxItems>"));
-        let none = list(names, &[], "0", &Paging::of(None).unwrap());
+        let none = list(names, &[]);
         assert!(none.contains("<Quantity>0</Quantity>") && !none.contains("<Items>"), "{none}");
         let group = Names::of(Kind::CachePolicy);
-        let text = list(
-            group,
-            &[Shown { keeper: Keeper::Managed, ..shown }],
-            "0",
-            &Paging::of(None).unwrap(),
-        );
+        let text = list(group, &[Shown { keeper: Keeper::Managed, ..shown }]);
         assert!(text.contains("<CachePolicySummary><Type>managed</Type><CachePolicy><Id>K1</Id>"));
     }
 }

@@ -13,6 +13,11 @@ pub const HEAD: &str = "<?xml version=\"1.0\"?>\n";
 /// The namespace of all elements.
 pub const NAMESPACE: &str = "http://cloudfront.amazonaws.com/doc/2020-05-31/";
 
+/// The namespace of another version.
+pub fn namespace(version: &str) -> String {
+    format!("http://cloudfront.amazonaws.com/doc/{version}/")
+}
+
 /// Something wrong with a call.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {

@@ -16,14 +16,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Control;
 use super::invalidation::{ITEMS_MAX, Wrong};
+use super::sessions::Trial;
+use super::{Control, login};
+use crate::base::secret::Secret;
 use crate::cache::invalidations::{Matcher, Severity};
 use crate::distribution::events::{Refill, Sns, Subscriptions};
 use crate::invalidation::log::{InvalidationRecord, new_id};
@@ -192,20 +194,27 @@ struct One {
 }
 
 impl Control {
-    /// What the fields of a call show; `None` where nothing in the body could make it good.
-    pub fn shown_for_s3(&self, fields: &HeaderMap) -> Option<Shown> {
+    /// What the fields of a call show. An error where nothing in the body could make it good, with
+    /// how long its sender has to wait, if it has to: who has the token of `[events.s3]` never has,
+    /// whoever else is wrong at its address.
+    pub fn shown_for_s3(&self, parts: &Parts) -> Result<Shown, Option<Duration>> {
         let running = self.edge.running();
         let settings = &running.site.s3_events;
-        let given = fields.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
-        let is_borne = given.is_some_and(|given| {
-            let mut tokens = settings.token.iter().chain([&self.token]);
-            tokens.any(|token| token.is_borne_by(given) || token.is_password_of(given))
-        });
-        if is_borne {
-            return Some(Shown::Token);
+        let given = parts.headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
+        let is_shown = |token: &Secret<String>| {
+            given.is_some_and(|given| token.is_borne_by(given) || token.is_password_of(given))
+        };
+        if settings.token.as_ref().is_some_and(is_shown) {
+            return Ok(Shown::Token);
         }
-        let is_of_sns = settings.sns.is_some() && fields.contains_key(OF_SNS);
-        is_of_sns.then_some(Shown::PerhapsSignature)
+        let trial = login::judge_sender(self, parts, || is_shown(&self.token));
+        let is_of_sns = settings.sns.is_some() && parts.headers.contains_key(OF_SNS);
+        match trial {
+            Some(Trial::Right) => Ok(Shown::Token),
+            _ if is_of_sns => Ok(Shown::PerhapsSignature),
+            Some(Trial::Wait(wait)) => Err(Some(wait)),
+            Some(Trial::Wrong { .. }) | None => Err(None),
+        }
     }
 
     /// Counts a call that was refused before its body was read.

@@ -71,7 +71,7 @@ fn below<'k>(origin: &Origin, bucket: &str, key: &'k [u8]) -> Option<&'k [u8]> {
 fn prefix<'p>(origin: &Origin, bucket: &str, path: &'p [u8]) -> Option<&'p [u8]> {
     let OriginKind::Http(http) = &origin.kind else { return None };
     let is_host = is_named(&http.host, bucket)
-        || matches!(&http.host_rule, HostRule::Fixed(host) if is_named(host, bucket));
+        || matches!(&http.host_rule, HostRule::Fixed(host) | HostRule::Named(host) if is_named(host, bucket));
     // Path style: `/bucket/site`.
     let styled = path
         .strip_prefix(b"/")

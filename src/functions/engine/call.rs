@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use rquickjs::{CatchResultExt, Ctx, Function, Persistent, Value};
+use rquickjs::{CatchResultExt, Ctx, Error, Function, Persistent, Value};
 
 use super::natives::Ask;
 use super::realm::{Compiled, Realm, failure};
-use super::{returned, told};
+use super::returned::{self, Given};
+use super::told;
 use crate::functions::event::{CallFailure, Event, Place, Returned, StoreView};
 
 /// What a call is held to, and what it may ask.
@@ -14,7 +15,7 @@ pub struct Terms<'c> {
     pub stop: Duration,
     /// Octets.
     pub memory: usize,
-    /// Milliseconds since the epoch.
+    /// Milliseconds since the epoch: what `Date` says throughout the call.
     pub moment: u64,
     pub values: Option<&'c dyn StoreView>,
 }
@@ -28,8 +29,7 @@ pub fn call(
 ) -> Result<Returned, CallFailure> {
     let state = &realm.state;
     state.told.borrow_mut().fill(event);
-    // Moments are far below what a double has no place for.
-    state.moment.set(terms.moment as f64);
+    state.reads.begin();
     *state.store.borrow_mut() = terms.values.map(|values| values.id().to_string());
     state.asks.borrow_mut().clear();
     *state.origin.borrow_mut() = None;
@@ -48,7 +48,7 @@ fn run(
     event: &Event<'_>,
     terms: &Terms<'_>,
 ) -> Result<Returned, CallFailure> {
-    let first = start(ctx, realm, compiled, event);
+    let first = start(ctx, realm, compiled, event, terms.moment);
     let first = first.catch(ctx).map_err(|error| failure(ctx, &error));
     // Code may leave jobs behind that it does not wait for; they are part of the call.
     let is_done = !matches!(&first, Ok(value) if value.is_undefined());
@@ -59,7 +59,15 @@ fn run(
         settle(ctx, realm, terms.values)?
     };
     let origin = realm.state.origin.borrow_mut().take();
-    returned::read(value, origin).catch(ctx).map_err(|error| failure(ctx, &error))?
+    let told = realm.state.told.borrow();
+    let given = Given { told: &told, reads: &realm.state.reads };
+    let read = match returned::read(value.clone(), origin.clone(), given) {
+        Err(Error::Utf8(_)) => function(ctx, &realm.api.mend)
+            .and_then(|mend| mend.call::<_, Value<'_>>((value,)))
+            .and_then(|value| returned::read(value, origin, given)),
+        read => read,
+    };
+    read.catch(ctx).map_err(|error| failure(ctx, &error))?
 }
 
 fn function<'js>(
@@ -74,26 +82,21 @@ fn start<'js>(
     realm: &Realm,
     compiled: &Compiled,
     event: &Event<'_>,
+    moment: u64,
 ) -> rquickjs::Result<Value<'js>> {
     let make = function(ctx, &compiled.make)?;
-    let place = match event.place {
-        Place::ViewerRequest => 0,
-        Place::ViewerResponse => 1,
-    };
+    // Moments are far below what a double has no place for.
+    let moment = moment as f64;
+    let method = event.request.method;
     let uri = told::text(event.request.uri);
-    let status = event.response.map(|response| response.status);
-    let reason = status.map(|status| {
-        http::StatusCode::from_u16(status).ok().and_then(|it| it.canonical_reason()).unwrap_or("")
-    });
-    function(ctx, &realm.api.start)?.call((
-        make,
-        compiled.wants_global,
-        place,
-        event.request.method,
-        &*uri,
-        status,
-        reason,
-    ))
+    let is_response = event.place == Place::ViewerResponse;
+    let Some(response) = event.response.as_ref().filter(|_| is_response) else {
+        return function(ctx, &realm.api.start_request)?.call((make, moment, method, &*uri));
+    };
+    let reason = http::StatusCode::from_u16(response.status).ok();
+    let reason = reason.and_then(|status| status.canonical_reason()).unwrap_or("");
+    let start = function(ctx, &realm.api.start_response)?;
+    start.call((make, moment, method, &*uri, response.status, reason))
 }
 
 // Until no job is left or the time is over.

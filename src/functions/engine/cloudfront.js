@@ -190,7 +190,6 @@
   const COSE_MAC0 = 17;
   const CWT = 61;
   const HS256 = 5;
-  const PROTECTED = head(5, 1) + integer(1) + integer(HS256);
   function mac(key, guarded, payload) {
     const text = (of) => head(3, of.length) + of;
     return native.digest("sha256", key,
@@ -212,6 +211,43 @@
     let difference = a.length ^ b.length;
     for (let at = 0; at < a.length && at < b.length; at++) difference |= a.charCodeAt(at) ^ b.charCodeAt(at);
     return difference === 0;
+  }
+  // What the guide calls a CWTObject. Its samples look for claims on the object itself, too, and set
+  // them there: that is as if it were done to the payload.
+  function objectOf(guarded, open, claims) {
+    const made = { protectedHeaders: guarded, unprotectedHeaders: open, payload: claims };
+    for (const name of shared.keys(claims)) {
+      if (shared.hasOwn(made, name)) continue;
+      define(made, name, {
+        get() { return this.payload[name]; },
+        set(value) { put(this.payload, name, value); },
+        configurable: true,
+      });
+    }
+    return made;
+  }
+  const isMap = (value) =>
+    value !== null && typeof value === "object" && !isArray(value) && !shared.isBytes(value);
+  function headersOf(given, name) {
+    const found = given[name] === undefined ? given[name + "Headers"] : given[name];
+    if (found === undefined || found === null) return {};
+    if (!isMap(found)) throw new TypeError(name + " is not an object");
+    return found;
+  }
+  // The three parts of a token. Claims may stand alone, or be the payload of such an object.
+  function partsOf(given) {
+    const headers = {};
+    if (!isMap(given.payload)) return [write({ 1: HS256 }, 0), write({}, 0), write(given, 0)];
+    const guarded = headersOf(given, "protected");
+    for (const name of shared.keys(guarded)) put(headers, name, guarded[name]);
+    if (headers[1] !== undefined && String(headers[1]) !== String(HS256)) {
+      throw new TypeError("the algorithm is to be " + HS256 + ", which is HS256");
+    }
+    headers[1] = HS256;
+    const claims = {};
+    for (const name of shared.keys(given.payload)) put(claims, name, given.payload[name]);
+    for (const name of shared.keys(given)) if (whole.test(name)) put(claims, name, given[name]);
+    return [write(headers, 0), write(headersOf(given, "unprotected"), 0), write(claims, 0)];
   }
   const cwt = {
     validateToken(first, second) {
@@ -237,7 +273,8 @@
       }
       const claims = decoded(parts[2].octets);
       if (!claims || !claims.map) throw new Error("the token's payload is not a map");
-      return shown(claims);
+      const open = parts[1] && parts[1].map ? shown(parts[1]) : {};
+      return objectOf(shown(guarded), open, shown(claims));
     },
     generateToken(first, second) {
       const [payload, context] = sorted(first, second, "generateToken");
@@ -245,12 +282,10 @@
       if (context.coseTag !== undefined && context.coseTag !== "MAC0") {
         throw new TypeError("coseTag is to be MAC0");
       }
-      if (payload === null || typeof payload !== "object" || isArray(payload) || shared.isBytes(payload)) {
-        throw new TypeError("the payload is not an object");
-      }
-      const claims = write(payload, 0);
-      const token = head(6, COSE_MAC0) + head(4, 4) + byteText(PROTECTED) + head(5, 0) +
-        byteText(claims) + byteText(mac(key, PROTECTED, claims));
+      if (!isMap(payload)) throw new TypeError("the payload is not an object");
+      const [guarded, open, claims] = partsOf(payload);
+      const token = head(6, COSE_MAC0) + head(4, 4) + byteText(guarded) + open +
+        byteText(claims) + byteText(mac(key, guarded, claims));
       const all = (context.cwtTag ? head(6, CWT) : "") + token;
       if (all.length > MOST) throw new Error("the token is longer than " + MOST + " bytes");
       return shared.buffer(all);

@@ -2,368 +2,427 @@
 // came back, of which only what differs from what the code was given is told.
 (function (global, native, shared, options) {
   "use strict";
-  const { define, describe, hasOwn, isArray, keys, ownKeys, put, split, then, wellFormed } = shared;
+  const { define, describe, hasOwn, isArray, keys, put, split, then, wellFormed } = shared;
+  const { on, setPrototype } = shared;
+  const { Wrong, NUMBER, EITHER, ANSWER, isObject, text, isSameEntry, readEntries, readEntry, readBody } = shared.reading;
+  const create = Object.create;
 
   // What belongs to the call under way. There is never more than one in a realm.
   let place = 0;
-  let request, requestHere, response, responseHere;
-  // What was given, to tell a change by: grouped texts, as `told` has them.
-  const given = {
-    method: "", uri: "", status: 0, description: "",
-    headers: undefined, cookies: undefined, query: undefined, answered: undefined, set: undefined,
-  };
+  // What was given, to tell a change by: kept where it is needed once the handler has returned.
+  let givenMethod, givenUri, givenStatus, givenDescription;
   let settled = 0;
   let outcome;
   let waiting = [];
   shared.place = () => place;
 
-  // Parts as bits.
-  const HEADERS = 1, COOKIES = 2, QUERY = 4, CONTEXT = 1, VIEWER = 2;
+  // The parts that are made when the code first touches them are proxies, so that nothing can be
+  // seen of one, or be done to it, without a trap. One of which no trap was called is as new: it
+  // serves the next call as well, and a call whose code leaves it alone pays nothing for it.
+  //
+  // The bits of those that were touched since they were made, and `USED`, if anything else is to be
+  // put in order before the next call.
+  let touched = 0;
+  const USED = 128;
+  // Whether there are new proxies that do not stand where they belong yet.
+  let isNew = false;
 
-  // From [name, how many, that many times `width` texts, …] an object with one entry a name.
-  function entries(flat, width) {
-    const made = {};
+  // From [name, how many, that many times `width` texts, …] an entry for each name.
+  function addEntries(made, flat, width, kept) {
     for (let at = 0; at < flat.length;) {
       const name = flat[at];
       const count = flat[at + 1];
-      const first = entry(flat, at + 2, width);
-      if (count !== "1") {
-        const all = [];
-        for (let n = 0; n < count; n++) all.push(entry(flat, at + 2 + n * width, width));
-        first.multiValue = all;
-      }
-      if (name === "__proto__") put(made, name, first);
-      else made[name] = first;
+      put(made, name, kept !== undefined && hasOwn(kept, name) ? kept[name] : entries(flat, at, width));
       at += count === "1" ? 2 + width : 2 + count * width;
     }
-    return made;
+  }
+  // That of the name that stands at a place.
+  function entries(flat, at, width) {
+    const count = flat[at + 1];
+    const first = entry(flat, at + 2, width);
+    if (count !== "1") {
+      const all = [];
+      for (let n = 0; n < count; n++) all.push(entry(flat, at + 2 + n * width, width));
+      first.multiValue = all;
+    }
+    return first;
   }
   function entry(flat, at, width) {
     if (width === 1 || flat[at + 1] === "") return { value: flat[at] };
     return { value: flat[at], attributes: flat[at + 1] };
   }
-  function told(part) {
-    const text = native.told(part);
+  function lines(text) {
     return text === undefined || text === "" ? [] : split(text, "\n");
   }
 
-  const makers = {
-    event(target, bit) {
-      if (bit === CONTEXT) {
-        const [domain, distribution, id] = split(native.told(6), "\n");
-        const made = {};
-        if (domain !== "") made.distributionDomainName = domain;
-        if (distribution !== "") made.distributionId = distribution;
-        made.eventType = place === 0 ? "viewer-request" : "viewer-response";
-        if (id !== "") made.requestId = id;
-        target.context = made;
-      } else target.viewer = { ip: native.told(7) };
-    },
-    request(target, bit) {
-      if (bit === HEADERS) target.headers = entries(given.headers = told(0), 1);
-      else if (bit === COOKIES) target.cookies = entries(given.cookies = told(1), 1);
-      else target.querystring = entries(given.query = told(2), 1);
-    },
-    response(target, bit) {
-      if (bit === HEADERS) target.headers = entries(given.answered = told(4), 1);
-      else target.cookies = entries(given.set = told(5), 2);
-    },
-  };
-
-  // An object of which some properties are made when they are first touched. For the code it is a
-  // plain object: whatever lists properties sees all of them, in the order of an eager one.
-  function lazily(make, names, order, self) {
-    const bits = Object.assign(Object.create(null), names);
-    const whole = shared.keys(names).reduce((all, name) => all | names[name], 0);
-    // What is not made yet, of the call under way.
-    let left = 0;
-    function touch(target, name) {
-      const bit = bits[name] & left;
-      if (bit !== 0) {
-        left &= ~bit;
-        make(target, bit);
+  // A part: `given` is what the code has of it, `target` what that stands for.
+  function partOf(bit, number, width, fill) {
+    const part = {
+      bit, number, width, fill, given: undefined, target: undefined, traps: undefined,
+      // The names that were looked up before all of them were made: each with its value, with its
+      // texts where they are more than that, or with 0 where it has none.
+      seen: create(null),
+      wasAsked: false,
+      isWhole: false,
+      // The texts of all, once all were made.
+      flat: undefined,
+      lazy: undefined,
+    };
+    const lazy = {};
+    for (const trap of keys(on)) {
+      const real = on[trap];
+      lazy[trap] = (target, a, b, c) => {
+        makeWhole(part);
+        return real(target, a, b, c);
+      };
+    }
+    if (width > 0) Object.assign(lazy, byName(part));
+    part.lazy = lazy;
+    renew(part);
+    return part;
+  }
+  function renew(part) {
+    if (part.wasAsked) {
+      part.seen = create(null);
+      part.wasAsked = false;
+    }
+    part.flat = undefined;
+    if (part.given !== undefined && !part.isWhole) {
+      // The traps let nothing through but plain properties, so it is as new without them.
+      const target = part.target;
+      const names = keys(target);
+      for (let n = 0; n < names.length; n++) delete target[names[n]];
+      return;
+    }
+    // Any of these may find no memory or be stopped. Until all are there, the part is what it was,
+    // one that is to be renewed: the next call tries again and gets nothing of this one's.
+    const target = {};
+    const traps = create(part.lazy);
+    const given = new shared.Proxy(target, traps);
+    part.target = target;
+    part.traps = traps;
+    part.given = given;
+    part.isWhole = false;
+    isNew = true;
+  }
+  // Makes all that a part has, in its order. From then on no trap is called any more.
+  function makeWhole(part) {
+    touched |= part.bit;
+    const target = part.target;
+    const names = keys(target);
+    let kept;
+    if (names.length > 0) {
+      kept = {};
+      for (let n = 0; n < names.length; n++) {
+        put(kept, names[n], target[names[n]]);
+        delete target[names[n]];
       }
     }
-    const all = (target) => {
-      for (const name in names) touch(target, name);
+    part.fill(part, kept);
+    for (let n = 0; n < names.length; n++) {
+      if (!hasOwn(target, names[n])) put(target, names[n], kept[names[n]]);
+    }
+    // Not before it is true: the code may catch that it ran out of stack or memory above. And not
+    // after the traps are gone, because without them only what is whole is made anew.
+    part.isWhole = true;
+    setPrototype(part.traps, null);
+  }
+  function fillEntries(part, kept) {
+    const flat = lines(native.told(part.number));
+    addEntries(part.target, flat, part.width, kept);
+    part.flat = flat;
+  }
+  // What `native.one` gives, as the texts of all have it.
+  function textsOf(text, name) {
+    if (text === undefined) return undefined;
+    return text[0] === "\n" ? split(text.slice(1), "\n") : [name, "1", text];
+  }
+  // Makes what a part has by one name.
+  function bring(part, name) {
+    part.wasAsked = true;
+    const text = native.one(part.number, name);
+    if (text === undefined) part.seen[name] = 0;
+    else if (text[0] === "\n") {
+      const flat = part.seen[name] = textsOf(text, name);
+      put(part.target, name, entries(flat, 0, part.width));
+    } else {
+      part.seen[name] = text;
+      put(part.target, name, { value: text });
+    }
+  }
+  // The traps of what is usual, for which one name is enough.
+  function byName(part) {
+    const { bit } = part;
+    const reach = (target, name) => {
+      touched |= bit;
+      if (part.seen[name] === undefined && typeof name === "string" && !hasOwn(target, name)) bring(part, name);
     };
-    const traps = {
-      get(target, name) {
-        if (left !== 0) {
-          const bit = bits[name] & left;
-          if (bit !== 0) {
-            left &= ~bit;
-            make(target, bit);
-          }
+    return {
+      get(target, name, receiver) {
+        if (receiver !== part.given) {
+          makeWhole(part);
+          return on.get(target, name, receiver);
         }
+        touched |= bit;
+        const value = target[name];
+        // What is inherited is a function, but for the prototype.
+        if (typeof value === "object" && name !== "__proto__") return value;
+        reach(target, name);
         return target[name];
       },
+      has(target, name) {
+        reach(target, name);
+        return name in target;
+      },
+      getOwnPropertyDescriptor(target, name) {
+        reach(target, name);
+        return describe(target, name);
+      },
       set(target, name, value, receiver) {
-        if (receiver !== self()) {
-          touch(target, name);
-          return shared.setOn(target, name, value, receiver);
+        if (receiver !== part.given || value === undefined || typeof name !== "string" || name === "__proto__") {
+          makeWhole(part);
+          return on.set(target, name, value, receiver);
         }
-        left &= ~bits[name];
+        touched |= bit;
         target[name] = value;
         return true;
       },
-      has(target, name) {
-        touch(target, name);
-        return name in target;
-      },
-      deleteProperty(target, name) {
-        left &= ~bits[name];
-        return delete target[name];
-      },
-      ownKeys(target) {
-        all(target);
-        const found = ownKeys(target);
-        const first = order.filter((name) => hasOwn(target, name));
-        return first.concat(found.filter((name) => !order.includes(name)));
-      },
-      getOwnPropertyDescriptor(target, name) {
-        touch(target, name);
-        return describe(target, name);
-      },
-      defineProperty(target, name, property) {
-        touch(target, name);
-        define(target, name, property);
-        return true;
-      },
-      preventExtensions(target) {
-        all(target);
-        Object.preventExtensions(target);
-        return true;
-      },
-    };
-    return {
-      begin(target) {
-        left = whole;
-        return new shared.Proxy(target, traps);
-      },
-      left: () => left,
-      isWhole: () => left === whole,
     };
   }
-  const requestParts = { querystring: QUERY, headers: HEADERS, cookies: COOKIES };
-  const responseParts = { headers: HEADERS, cookies: COOKIES };
-  let event;
-  const events = lazily(makers.event, { context: CONTEXT, viewer: VIEWER },
-    ["version", "context", "viewer", "request", "response"], () => event);
-  const requests = lazily(makers.request, requestParts,
-    ["method", "uri", "querystring", "headers", "cookies"], () => request);
-  const responses = lazily(makers.response, responseParts,
-    ["statusCode", "statusDescription", "headers", "cookies"], () => response);
-  const rawQueryString = ({ rawQueryString() { return native.told(3); } }).rawQueryString;
 
-  function begin(where, method, uri, status, description) {
-    place = where;
-    settled = 0;
-    if (waiting.length > 0) waiting = [];
-    given.method = method;
-    given.uri = uri;
-    given.status = status;
-    given.description = description;
-    given.headers = given.cookies = given.query = given.answered = given.set = undefined;
-    if (options.runtime === 2) {
-      requestHere = Object.create(requestPrototype);
-      requestHere.method = method;
-      requestHere.uri = uri;
-    } else {
-      requestHere = { method, uri };
+  // The objects that parts stand in. Reading has no trap, because it changes nothing: as long as the
+  // code does nothing else to one, but for setting the properties named, it serves the next call.
+  function frameOf(bit, make, settable) {
+    const frame = { bit, make, given: undefined, target: undefined, traps: undefined, lazy: {} };
+    for (const trap of ["set", "defineProperty", "deleteProperty", "preventExtensions", "setPrototypeOf"]) {
+      const real = on[trap];
+      frame.lazy[trap] = (target, a, b, c) => {
+        touched |= bit;
+        setPrototype(frame.traps, null);
+        return real(target, a, b, c);
+      };
     }
-    request = requests.begin(requestHere);
-    if (where === 1) {
-      responseHere = { statusCode: status, statusDescription: description };
-      response = responses.begin(responseHere);
-      event = events.begin({ version: "1.0", request, response });
-    } else {
-      response = undefined;
-      event = events.begin({ version: "1.0", request });
+    const { set } = frame.lazy;
+    if (settable.length > 0) {
+      const [one, other] = settable;
+      frame.lazy.set = (target, name, value, receiver) => {
+        if ((name !== one && name !== other) || receiver !== frame.given) return set(target, name, value, receiver);
+        target[name] = value;
+        return true;
+      };
     }
+    renewFrame(frame);
+    return frame;
   }
-  const requestPrototype = Object.create(Object.prototype, {
+  function renewFrame(frame) {
+    frame.target = frame.make();
+    frame.traps = create(frame.lazy);
+    frame.given = new shared.Proxy(frame.target, frame.traps);
+    isNew = true;
+  }
+
+  const QUERY = 1, HEADERS = 2, COOKIES = 4, ANSWERED = 8, SET = 16, CONTEXT = 32, VIEWER = 64;
+  const REQUEST = 256, RESPONSE = 512, EVENT = 1024, LATER = 2048;
+  const query = partOf(QUERY, 2, 1, fillEntries);
+  const headers = partOf(HEADERS, 0, 1, fillEntries);
+  const cookies = partOf(COOKIES, 1, 1, fillEntries);
+  const answered = partOf(ANSWERED, 4, 1, fillEntries);
+  const set = partOf(SET, 5, 2, fillEntries);
+  const context = partOf(CONTEXT, 6, 0, (part) => {
+    const [domain, distribution, id] = split(native.told(6), "\n");
+    const made = part.target;
+    if (domain !== "") made.distributionDomainName = domain;
+    if (distribution !== "") made.distributionId = distribution;
+    made.eventType = place === 0 ? "viewer-request" : "viewer-response";
+    if (id !== "") made.requestId = id;
+  });
+  const viewer = partOf(VIEWER, 7, 0, (part) => { part.target.ip = native.told(7); });
+
+  const rawQueryString = ({ rawQueryString() { return native.told(3); } }).rawQueryString;
+  const requestPrototype = options.runtime !== 2 ? Object.prototype : create(Object.prototype, {
     rawQueryString: { value: rawQueryString, writable: true, configurable: true },
   });
+  const requests = frameOf(REQUEST, () => {
+    const made = create(requestPrototype);
+    made.method = "";
+    made.uri = "";
+    made.querystring = query.given;
+    made.headers = headers.given;
+    made.cookies = cookies.given;
+    return made;
+  }, ["uri"]);
+  const responses = frameOf(RESPONSE, () => ({
+    statusCode: 0,
+    statusDescription: "",
+    headers: answered.given,
+    cookies: set.given,
+  }), ["statusCode", "statusDescription"]);
+  // That of a viewer request, and that of a viewer response.
+  const events = frameOf(EVENT, () => ({
+    version: "1.0",
+    context: context.given,
+    viewer: viewer.given,
+    request: requests.given,
+  }), []);
+  const laterEvents = frameOf(LATER, () => ({
+    version: "1.0",
+    context: context.given,
+    viewer: viewer.given,
+    request: requests.given,
+    response: responses.given,
+  }), []);
 
-  // A value that has not the shape of a request or response.
-  class Wrong {
-    constructor(path, wanted, found) { this.told = [3, path, wanted, kindOf(found)]; }
+  // The same as variables, which cost less to read.
+  let request, requestHere, response, responseHere, event, laterEvent;
+  function putInOrder() {
+    if (touched & QUERY) renew(query);
+    if (touched & HEADERS) renew(headers);
+    if (touched & COOKIES) renew(cookies);
+    if (touched & ANSWERED) renew(answered);
+    if (touched & SET) renew(set);
+    if (touched & CONTEXT) renew(context);
+    if (touched & VIEWER) renew(viewer);
+    if (touched & REQUEST) renewFrame(requests);
+    if (touched & RESPONSE) renewFrame(responses);
+    if (touched & EVENT) renewFrame(events);
+    if (touched & LATER) renewFrame(laterEvents);
+    if (isNew) putTogether();
+    place = 0;
+    settled = 0;
+    if (waiting.length > 0) waiting = [];
+    touched = 0;
   }
-  const TEXT = 0, ENTRIES = 1, ENTRY = 2, LIST = 3, NUMBER = 4, REQUEST = 5, RESPONSE = 6, BODY = 7, ENCODING = 8;
-  function kindOf(value) {
-    if (value === null) return "null";
-    switch (typeof value) {
-      case "undefined": return "undefined";
-      case "number": case "boolean": return typeof value + " " + value;
-      case "string": return "the text " + wellFormed(JSON.stringify(value.slice(0, 64)));
-      case "object": return isArray(value) ? "an array" : "an object";
+  // Puts what may be new where it stands.
+  function putTogether() {
+    request = requests.given;
+    requestHere = requests.target;
+    requestHere.querystring = query.given;
+    requestHere.headers = headers.given;
+    requestHere.cookies = cookies.given;
+    response = responses.given;
+    responseHere = responses.target;
+    responseHere.headers = answered.given;
+    responseHere.cookies = set.given;
+    for (const { target } of [events, laterEvents]) {
+      target.context = context.given;
+      target.viewer = viewer.given;
+      target.request = request;
     }
-    return "a " + typeof value;
+    laterEvents.target.response = response;
+    event = events.given;
+    laterEvent = laterEvents.given;
+    isNew = false;
   }
-  function text(value, path) {
-    if (typeof value === "string") return value;
-    if (value instanceof String) return String(value);
-    if (shared.isBytes(value)) return native.utf8(shared.octetsOf(value));
-    throw new Wrong(path, TEXT, value);
-  }
-  const whole = (value, path) => wellFormed(text(value, path));
-  const isObject = (value) => value !== null && typeof value === "object" && !shared.isBytes(value);
+  putTogether();
 
-  // The values of one entry: [text, attributes, …] or [text, …].
-  function valuesOf(found, path, flat, at, width) {
-    if (!isObject(found) || isArray(found)) throw new Wrong(path, ENTRY, found);
-    const many = found.multiValue;
-    const count = at < 0 ? 0 : +flat[at + 1];
-    if (many !== undefined) {
-      if (!isArray(many)) throw new Wrong(path + ".multiValue", LIST, many);
-      const all = [];
-      for (let n = 0; n < many.length; n++) one(all, many[n], path + ".multiValue[" + n + "]", width);
-      if (at < 0 ? all.length > 0 || found.value === undefined : !equal(all, flat, at + 2, count * width)) return all;
-    }
-    const all = [];
-    one(all, found, path, width);
-    if (many !== undefined && count > 1) {
-      for (let n = width; n < count * width; n++) all.push(flat[at + 2 + n]);
-    }
-    return all;
-  }
-  function one(all, found, path, width) {
-    if (!isObject(found)) throw new Wrong(path, ENTRY, found);
-    all.push(text(found.value, path + ".value"));
-    if (width === 2) {
-      all.push(found.attributes === undefined || found.attributes === null ? "" : text(found.attributes, path + ".attributes"));
-    }
-  }
-  function equal(all, flat, from, count) {
-    if (all.length !== count) return false;
-    for (let n = 0; n < count; n++) if (all[n] !== flat[from + n]) return false;
-    return true;
-  }
-  function find(flat, name, width) {
-    for (let at = 0; at < flat.length;) {
-      if (flat[at] === name) return at;
-      at += flat[at + 1] === "1" ? 2 + width : 2 + flat[at + 1] * width;
-    }
-    return -1;
-  }
-  // Whether nothing differs: the usual case, and cheaper to find than to tell.
-  function isSame(found, flat, width) {
-    const names = keys(found);
-    let at = 0;
-    for (let n = 0; n < names.length; n++) {
-      if (flat[at] !== names[n]) return false;
-      const value = found[names[n]];
-      if (value === null || typeof value !== "object" || value.value !== flat[at + 2]) return false;
-      if (width === 2 && (value.attributes === undefined ? "" : value.attributes) !== flat[at + 3]) return false;
-      const many = value.multiValue;
-      const count = flat[at + 1];
-      if (count === "1") {
-        if (many !== undefined) return false;
-      } else {
-        if (!isArray(many) || many.length !== +count) return false;
-        for (let m = 0; m < many.length; m++) {
-          const one = many[m];
-          if (one === null || typeof one !== "object" || one.value !== flat[at + 2 + m * width]) return false;
-          if (width === 2 && (one.attributes === undefined ? "" : one.attributes) !== flat[at + 3 + m * 2]) return false;
-        }
-      }
-      at += count === "1" ? 2 + width : 2 + count * width;
-    }
-    return at === flat.length;
-  }
-  // Appends [code, how many names, {name, how many values, values…}…] if something differs.
-  function readEntries(out, code, found, path, flat, width) {
-    if (!isObject(found) || isArray(found)) throw new Wrong(path, ENTRIES, found);
-    const before = flat === undefined ? [] : flat;
-    if (flat !== undefined && isSame(found, flat, width)) return;
+  // The same of a part of which not all was made: what is not among the names is as it was.
+  function readChanged(out, code, part, path) {
+    const { target, seen, width } = part;
     const start = out.length;
-    out.push(code, 0);
-    let at = 0;
     let count = 0;
-    const names = keys(found);
+    const names = keys(target);
     for (let n = 0; n < names.length; n++) {
       const name = names[n];
-      const value = found[name];
-      if (value === undefined) continue;
-      count++;
-      const was = at < before.length && before[at] === name ? at : find(before, name, width);
-      if (was >= 0) at = was + (before[was + 1] === "1" ? 2 + width : 2 + before[was + 1] * width);
-      // What was given is well formed.
-      const spelled = was >= 0 ? name : wellFormed(name);
-      if (width === 1 && value !== null && typeof value === "object" && value.multiValue === undefined &&
-        typeof value.value === "string") {
+      const value = target[name];
+      let before = seen[name];
+      if (typeof before === "object" && isSameEntry(value, before, 0, width)) continue;
+      if (width === 1 && value !== null && typeof value === "object" && value.multiValue === undefined) {
         const plain = value.value;
-        out.push(spelled, 1, was >= 0 && plain === before[was + 2] ? plain : wellFormed(plain));
-        continue;
+        if (typeof plain === "string") {
+          if (plain === before) continue;
+          if (count++ === 0) out.push(code, 0, name, 1, plain);
+          else out.push(name, 1, plain);
+          continue;
+        }
       }
-      const all = valuesOf(value, path + "." + name, before, was, width);
-      out.push(spelled, all.length / width);
-      for (let m = 0; m < all.length; m++) out.push(wellFormed(all[m]));
+      // What was set without a look at it is compared where that matters.
+      if (typeof before !== "object") before = textsOf(native.one(part.number, name), name);
+      if (count++ === 0) out.push(code, 0);
+      readEntry(out, name, value, path, before, before === undefined ? -1 : 0, width);
     }
-    out[start + 1] = count;
+    if (count > 0) out[start + 1] = count;
   }
+  // What the code left in the place of a part.
+  function readPart(out, code, found, path, part) {
+    if (found === part.given) {
+      if ((touched & part.bit) === 0) return;
+      if (!part.isWhole) return void readChanged(out, code + CHANGED, part, path);
+      found = part.target;
+    } else if (!part.isWhole && (touched & part.bit) !== 0) makeWhole(part);
+    readEntries(out, code, found, path, part.flat, part.width);
+  }
+  const CHANGED = 10;
   function readQuery(out, found) {
     if (found === undefined) out.push(4, 0);
     else if (typeof found === "string" || shared.isBytes(found) || found instanceof String) {
-      out.push(3, whole(found, "request.querystring"));
-    } else readEntries(out, 4, found, "request.querystring", given.query, 1);
+      out.push(3, text(found, "request.querystring"));
+    } else readPart(out, 4, found, "request.querystring", query);
   }
-  function readRequest(found) {
+  function readRequest(found, own) {
     const out = [1];
-    const own = found === request ? requestHere : undefined;
-    const here = own === undefined ? found : own;
-    if (here.method !== undefined && here.method !== given.method) out.push(1, whole(here.method, "request.method"));
-    if (here.uri !== undefined || own !== undefined) {
-      if (here.uri !== given.uri) out.push(2, whole(here.uri, "request.uri"));
+    if (found.method !== undefined && found.method !== givenMethod) out.push(1, text(found.method, "request.method"));
+    if (own || found.uri !== undefined) {
+      if (found.uri !== givenUri) out.push(2, text(found.uri, "request.uri"));
     }
-    const untouched = own === undefined ? 0 : requests.left();
-    if (!(untouched & QUERY)) readQuery(out, here.querystring);
-    if (!(untouched & HEADERS) && (own !== undefined || here.headers !== undefined)) {
-      readEntries(out, 5, here.headers === undefined ? {} : here.headers, "request.headers", given.headers, 1);
+    readQuery(out, found.querystring);
+    if (own || found.headers !== undefined) {
+      readPart(out, 5, found.headers === undefined ? {} : found.headers, "request.headers", headers);
     }
-    if (!(untouched & COOKIES)) {
-      readEntries(out, 6, here.cookies === undefined ? {} : here.cookies, "request.cookies", given.cookies, 1);
-    }
+    readPart(out, 6, found.cookies === undefined ? {} : found.cookies, "request.cookies", cookies);
     return out;
   }
-  function readBody(out, body) {
-    if (body === undefined || body === null) return;
-    if (typeof body === "string" || shared.isBytes(body) || body instanceof String) {
-      out.push(9, whole(body, "response.body"));
-      return;
-    }
-    if (!isObject(body) || isArray(body)) throw new Wrong("response.body", BODY, body);
-    const encoding = body.encoding === undefined ? "text" : body.encoding;
-    if (encoding !== "text" && encoding !== "base64") throw new Wrong("response.body.encoding", ENCODING, encoding);
-    out.push(encoding === "text" ? 9 : 10, whole(body.data, "response.body.data"));
-  }
-  function readResponse(found) {
+  function readResponse(found, own) {
     const out = [2];
-    const own = place === 1 && found === response ? responseHere : undefined;
-    const here = own === undefined ? found : own;
-    if (own === undefined || here.statusCode !== given.status) {
-      if (typeof here.statusCode !== "number") throw new Wrong("response.statusCode", NUMBER, here.statusCode);
-      out.push(7, here.statusCode);
+    const { statusCode, statusDescription } = found;
+    if (!own || statusCode !== givenStatus) {
+      if (typeof statusCode !== "number") throw new Wrong("response.statusCode", NUMBER, statusCode);
+      out.push(7, statusCode);
     }
-    if (here.statusDescription !== undefined && (own === undefined || here.statusDescription !== given.description)) {
-      out.push(8, whole(here.statusDescription, "response.statusDescription"));
+    if (statusDescription !== undefined && (!own || statusDescription !== givenDescription)) {
+      out.push(8, text(statusDescription, "response.statusDescription"));
     }
-    const untouched = own === undefined ? 0 : responses.left();
-    if (!(untouched & HEADERS)) {
-      readEntries(out, 5, here.headers === undefined ? {} : here.headers, "response.headers", given.answered, 1);
-    }
-    if (!(untouched & COOKIES)) {
-      readEntries(out, 6, here.cookies === undefined ? {} : here.cookies, "response.cookies", given.set, 2);
-    }
-    readBody(out, here.body);
+    readPart(out, 5, found.headers === undefined ? {} : found.headers, "response.headers", answered);
+    readPart(out, 6, found.cookies === undefined ? {} : found.cookies, "response.cookies", set);
+    readBody(out, found.body);
     return out;
   }
+  // The same of those that the code was given, which cost less where the most that it did is usual:
+  // look at headers, set some, set the URI.
+  function readOwnRequest() {
+    const out = [1];
+    const { uri } = requestHere;
+    if (uri !== givenUri) out.push(2, text(uri, "request.uri"));
+    if (headers.isWhole) readPart(out, 5, headers.given, "request.headers", headers);
+    else readChanged(out, 5 + CHANGED, headers, "request.headers");
+    return out;
+  }
+  function readOwnResponse() {
+    if ((touched & (SET | RESPONSE)) !== 0 || answered.isWhole || responseHere.statusCode !== givenStatus ||
+      responseHere.statusDescription !== givenDescription) return readResponse(responseHere, true);
+    const out = [2];
+    readChanged(out, 5 + CHANGED, answered, "response.headers");
+    return out;
+  }
+  // An event has none of these members: it is returned for its request by mistake.
+  function isEither(found) {
+    return isObject(found) && !isArray(found) && (found.statusCode !== undefined ||
+      found.uri !== undefined || found.headers !== undefined || found.querystring !== undefined ||
+      found.cookies !== undefined || found.method !== undefined);
+  }
+  // Zero where nothing differs.
   function read(found) {
-    if (found === request && requests.isWhole() && place === 0 &&
-      requestHere.uri === given.uri && requestHere.method === given.method && requestHere.statusCode === undefined) return 0;
-    if (!isObject(found)) throw new Wrong("the value", place === 0 ? REQUEST : RESPONSE, found);
-    const out = place === 1 || found.statusCode !== undefined ? readResponse(found) : readRequest(found);
+    let out;
+    if (place === 1) {
+      if (found === response) out = readOwnResponse();
+      else if (isObject(found)) out = readResponse(found, false);
+      else throw new Wrong("the value", ANSWER, found);
+    } else {
+      const isOwn = found === request;
+      if (!isOwn && !isEither(found)) throw new Wrong("the value", EITHER, found);
+      const here = isOwn ? requestHere : found;
+      if (isOwn && (touched & (QUERY | COOKIES | REQUEST)) === 0) out = readOwnRequest();
+      else out = here.statusCode !== undefined ? readResponse(here, false) : readRequest(here, isOwn);
+    }
     return out.length === 1 ? 0 : out;
   }
   function finish(found) {
@@ -374,10 +433,20 @@
       throw error;
     }
   }
+  function isPromise(found) {
+    return found !== null && typeof found === "object" && typeof found.then === "function";
+  }
+  function waitFor(found) {
+    touched |= USED;
+    then(shared.resolve(found),
+      (value) => { settled = 1; outcome = value; },
+      (error) => { settled = 2; outcome = error; });
+  }
 
   // Waits for what only the caller can look up: it answers when no job is left.
   shared.ask = function (kind, key, made) {
     return new shared.Promise((resolve, reject) => {
+      touched |= USED;
       native.ask(kind, wellFormed(key));
       waiting.push([made, resolve, reject]);
     });
@@ -404,25 +473,50 @@
   define(global, "console", { value: console });
   shared.roots.push(requestPrototype, shared.modules);
 
+  const notFunction = () => new TypeError("`handler` is not a function");
   const noGlobal = Object.freeze(Object.create(null));
   return {
     // Gives a function that makes a fresh instance of the compiled one and gives its handler.
-    compile(outer, names) {
-      return outer.apply(undefined, names.map(shared.module));
+    compile(outer, names, wantsGlobal) {
+      const make = outer.apply(undefined, names.map(shared.module));
+      return wantsGlobal ? () => make(Object.create(global)) : make;
     },
-    // Gives what came back, or `undefined` while a promise is not settled.
-    start(make, wantsGlobal, where, method, uri, status, description) {
-      shared.now = native.moment();
-      begin(where, method, uri, status, description);
-      const handler = make(wantsGlobal ? Object.create(global) : noGlobal);
-      if (typeof handler !== "function") throw new TypeError("`handler` is not a function");
+    // Gives what came back, or `undefined` while a promise is not settled: zero where nothing
+    // differs, a text where nothing but the URI does, or a list.
+    startRequest(make, moment, method, uri) {
+      shared.now = moment;
+      if (touched !== 0) putInOrder();
+      requestHere.method = method;
+      requestHere.uri = uri;
+      const handler = make(noGlobal);
+      if (typeof handler !== "function") throw notFunction();
       const found = handler(event);
-      if (found === request || found === response || found === null || typeof found !== "object" ||
-        typeof found.then !== "function") return finish(found);
-      then(shared.resolve(found),
-        (value) => { settled = 1; outcome = value; },
-        (error) => { settled = 2; outcome = error; });
-      return undefined;
+      const isOwn = found === request;
+      if (isOwn && (touched & (QUERY | HEADERS | COOKIES | REQUEST)) === 0) {
+        const now = requestHere.uri;
+        if (now === uri) return 0;
+        if (typeof now === "string") return now;
+      }
+      givenMethod = method;
+      givenUri = uri;
+      touched |= USED;
+      return isOwn || !isPromise(found) ? finish(found) : void waitFor(found);
+    },
+    startResponse(make, moment, method, uri, status, description) {
+      shared.now = moment;
+      if (touched !== 0) putInOrder();
+      touched = USED;
+      place = 1;
+      requestHere.method = method;
+      requestHere.uri = uri;
+      responseHere.statusCode = givenStatus = status;
+      responseHere.statusDescription = givenDescription = description;
+      const handler = make(noGlobal);
+      if (typeof handler !== "function") throw notFunction();
+      const found = handler(laterEvent);
+      if (found === response && (touched & (ANSWERED | SET | RESPONSE)) === 0 &&
+        responseHere.statusCode === status && responseHere.statusDescription === description) return 0;
+      return found === response || !isPromise(found) ? finish(found) : void waitFor(found);
     },
     // The same once jobs have run.
     take() {
@@ -431,6 +525,12 @@
       outcome = undefined;
       if (settled === 2) throw value;
       return finish(value);
+    },
+    // Makes every text of what came back well formed.
+    mend(told) {
+      if (typeof told === "string") return wellFormed(told);
+      for (let n = 0; n < told.length; n++) if (typeof told[n] === "string") told[n] = wellFormed(told[n]);
+      return told;
     },
     // The caller's answer to the first question that waits.
     reply(found, value) {

@@ -167,6 +167,8 @@
     if (holder) for (const name of names.split(" ")) shared.remove(holder, name);
   }
   remove(global, "BigInt BigInt64Array BigUint64Array Atomics SharedArrayBuffer");
+  // What it calls would run in a later call.
+  remove(global, "FinalizationRegistry");
   remove(DataView.prototype, "getBigInt64 setBigInt64 getBigUint64 setBigUint64");
   remove(Date.prototype, "toTemporalInstant");
   remove(Error, "captureStackTrace prepareStackTrace stackTraceLimit");
@@ -221,14 +223,18 @@
     define(global, "Proxy", { value: Noting, writable: true, configurable: true });
   }
 
+  // What is by chance or of the time is another thing in the next call, which is noted.
+  replace(Math, "random", (original) => ({ random() { native.varies(); return original(); } }).random);
+  const now = () => { native.varies(); return shared.now; };
+
   // Time stands still, and every place is at UTC.
   const Real = Date;
   const local = /^\d{4}-\d\d-\d\dT[\d:.]+$/;
   const moment = (value) => (typeof value === "string" && local.test(value) ? value + "Z" : value);
   const Still = function Date(first) {
-    if (!new.target) return new Real(shared.now).toString();
+    if (!new.target) return new Real(now()).toString();
     let made;
-    if (arguments.length === 0) made = [shared.now];
+    if (arguments.length === 0) made = [now()];
     else if (arguments.length === 1) made = [moment(first)];
     else made = [apply(Real.UTC, Real, arguments)];
     return construct(Real, made, new.target);
@@ -238,7 +244,7 @@
   define(Still, "length", { value: 7 });
   const hidden = (holder, name, value) =>
     define(holder, name, { value, writable: true, enumerable: false, configurable: true });
-  hidden(Still, "now", ({ now() { return shared.now; } }).now);
+  hidden(Still, "now", ({ now() { return now(); } }).now);
   hidden(Still, "parse", ({ parse(of) { return Real.parse(moment(of)); } }).parse);
   hidden(Still, "UTC", Real.UTC);
   hidden(dates, "constructor", Still);

@@ -10,20 +10,26 @@
 //! QuickJS does wrong is done in this process.
 
 mod call;
+mod memo;
 mod natives;
 mod origin;
+mod reads;
 mod realm;
 mod returned;
 mod source;
 mod told;
 mod watch;
+mod weight;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::call::Terms;
+use self::memo::Memo;
+pub use self::memo::Recalled;
 use self::realm::{Kind, Realm};
-use super::event::{CallFailure, Event, Returned, Spent, StoreView};
+use self::told::Told;
+use super::event::{CallFailure, Event, Remembered, Returned, Spent, StoreView};
 use crate::distribution::functions::{Function, FunctionLimits, Level, Runtime};
 
 /// One core's engine. It stays on the thread that made it.
@@ -35,6 +41,7 @@ pub struct Engine {
     functions: Vec<Arc<Function>>,
     /// What does not compile, by digest, and why.
     failures: HashMap<[u8; 32], CallFailure>,
+    memo: Memo,
 }
 
 const fn place_of(function: &Function) -> usize {
@@ -57,6 +64,7 @@ impl Engine {
             realms: [const { None }; 4],
             functions: Vec::new(),
             failures: HashMap::new(),
+            memo: Memo::new(limits.remember),
         }
     }
 
@@ -65,6 +73,7 @@ impl Engine {
     pub fn prepare(&mut self, functions: &[Arc<Function>]) {
         self.functions = functions.to_vec();
         self.failures.clear();
+        self.memo = Memo::new(self.limits.remember);
         let is_used =
             |digest: &[u8; 32]| functions.iter().any(|function| function.digest == *digest);
         for (place, slot) in self.realms.iter_mut().enumerate() {
@@ -110,9 +119,35 @@ impl Engine {
         }
     }
 
+    /// What a call of a function would come to, where one is remembered that was told the same as
+    /// far as the code looked.
+    pub fn recall(&mut self, function: &Function, event: &Event<'_>) -> Option<Recalled> {
+        self.memo.recall(&function.digest, event)
+    }
+
+    /// What is remembered of a function.
+    pub fn kept(&self, function: &Function) -> Remembered {
+        self.memo.kept(&function.digest)
+    }
+
+    /// The same as `ask`, and what came back has all headers, not only those that changed.
+    pub fn call(
+        &mut self,
+        function: &Function,
+        event: &Event<'_>,
+        values: Option<&dyn StoreView>,
+        moment: u64,
+        log: &mut dyn FnMut(&str),
+    ) -> (Result<Returned, CallFailure>, Spent) {
+        let (returned, spent) = self.ask(function, event, values, moment, log);
+        let mut told = Told::default();
+        told.fill(event);
+        (returned.map(|returned| returned::whole(returned, &told)), spent)
+    }
+
     /// Calls a function. `values` is what its key value store holds, `moment` what its clock says
     /// (milliseconds since the epoch); `log` is given each line that it writes.
-    pub fn call(
+    pub fn ask(
         &mut self,
         function: &Function,
         event: &Event<'_>,
@@ -145,8 +180,18 @@ impl Engine {
         let outcome = call::call(realm, compiled, event, &terms);
         let nanos = realm.state.watch.end();
         realm.state.log.borrow().lines.iter().for_each(|line| log(line));
+        let spent = spent(nanos, limits);
+        // What other levels have may tell the time, or what was collected.
+        if function.level == Level::CloudFront
+            && let Ok(returned) = &outcome
+            && let Some(reads) = realm.state.reads.of_call()
+        {
+            let told = realm.state.told.borrow();
+            let (asked, read) = ((&function.digest, event), (&*told, reads.as_slice()));
+            self.memo.remember(asked, read, returned, spent.utilisation);
+        }
         self.clear_up(place, outcome.as_ref().err());
-        (outcome, spent(nanos, limits))
+        (outcome, spent)
     }
 
     // After a call: nothing of it may be there for the next one.

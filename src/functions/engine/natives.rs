@@ -1,10 +1,9 @@
-//! What the scripts of a realm call in Rust: the parts of the event, the clock, the log, digests
-//! and encodings.
+//! What the scripts of a realm call in Rust: the parts of the event, the log, digests and encodings.
 //!
 //! Octets go over as text of which each character is one octet. None of these functions panics, and
 //! rquickjs would catch it before it came to C.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -15,9 +14,10 @@ use base64::engine::general_purpose::{
     GeneralPurpose, NO_PAD_INDIFFERENT, STANDARD, URL_SAFE_NO_PAD,
 };
 use md5::{Digest, Md5};
-use rquickjs::{Ctx, Function, Object};
+use rquickjs::{Ctx, Function, Object, Value};
 
 use super::origin;
+use super::reads::Reads;
 use super::told::{Part, Told};
 use super::watch::Watch;
 use crate::functions::event::OriginChoice;
@@ -45,8 +45,7 @@ pub enum Ask {
 pub struct State {
     pub watch: Watch,
     pub told: RefCell<Told>,
-    /// Milliseconds since the epoch: what `Date` says throughout the call.
-    pub moment: Cell<f64>,
+    pub reads: Reads,
     pub store: RefCell<Option<String>>,
     pub asks: RefCell<VecDeque<Ask>>,
     pub origin: RefCell<Option<OriginChoice>>,
@@ -110,24 +109,46 @@ pub fn object<'js>(ctx: &Ctx<'js>, state: &Rc<State>) -> rquickjs::Result<Object
 
 fn add_call<'js>(ctx: &Ctx<'js>, state: &Rc<State>, native: &Object<'js>) -> rquickjs::Result<()> {
     let of = Rc::clone(state);
-    let function = Function::new(ctx.clone(), move |part: i32| {
-        Part::numbered(part).and_then(|part| of.told.borrow().part(part))
+    let function = Function::new(ctx.clone(), move |part: i32| -> Option<String> {
+        let part = Part::numbered(part)?;
+        of.reads.note_all(part);
+        of.told.borrow().part(part)
     })?;
     native.set("told", function)?;
     let of = Rc::clone(state);
-    native.set("moment", Function::new(ctx.clone(), move || of.moment.get())?)?;
+    let function =
+        Function::new(ctx.clone(), move |part: i32, name: Value<'js>| -> Option<String> {
+            // What is no well-formed text is no name that was sent.
+            let name = name.as_string()?.to_string().ok()?;
+            let part = Part::numbered(part)?;
+            of.reads.note_one(part, &name);
+            of.told.borrow().one(part, &name)
+        })?;
+    native.set("one", function)?;
     let of = Rc::clone(state);
     native.set("late", Function::new(ctx.clone(), move || of.watch.is_late())?)?;
     let of = Rc::clone(state);
-    let function = Function::new(ctx.clone(), move |line: String| of.log.borrow_mut().add(&line))?;
+    native.set("varies", Function::new(ctx.clone(), move || of.reads.note_variance())?)?;
+    let of = Rc::clone(state);
+    let function = Function::new(ctx.clone(), move |line: String| {
+        // Each call is to write its own.
+        of.reads.note_variance();
+        of.log.borrow_mut().add(&line);
+    })?;
     native.set("log", function)
 }
 
 fn add_store<'js>(ctx: &Ctx<'js>, state: &Rc<State>, native: &Object<'js>) -> rquickjs::Result<()> {
     let of = Rc::clone(state);
-    native.set("store", Function::new(ctx.clone(), move || of.store.borrow().clone())?)?;
+    let function = Function::new(ctx.clone(), move || {
+        // Which store it is and what it holds may be another thing for the next call.
+        of.reads.note_variance();
+        of.store.borrow().clone()
+    })?;
+    native.set("store", function)?;
     let of = Rc::clone(state);
     let function = Function::new(ctx.clone(), move |kind: i32, key: String| {
+        of.reads.note_variance();
         // No store has an empty key: a key that is too long is not there either.
         let key = if key.len() > KEY_MAX { String::new() } else { key };
         let ask = match kind {

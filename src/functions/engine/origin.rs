@@ -112,8 +112,17 @@ fn update(of: &Object) -> Result<OriginOverrides, String> {
         port: port.and_then(|port| u16::try_from(port).ok()),
         protocol: protocol(custom)?,
         tls_protocols: texts(custom, "sslProtocols")?,
+        without_identity: without_identity(of)?,
         ..selected(of)?
     })
+}
+
+fn without_identity(of: &Object) -> Result<bool, String> {
+    match text(of, "mTLSConfig")?.as_deref() {
+        None => Ok(false),
+        Some("off") => Ok(true),
+        Some(_) => Err("mTLSConfig is not off".to_string()),
+    }
 }
 
 fn domain(of: &Object) -> Result<Option<String>, String> {
@@ -195,7 +204,11 @@ fn group(of: &Object) -> Result<OriginChoice, String> {
     Ok(OriginChoice::Group { members, statuses })
 }
 
+// CloudFront's guide has both: the id by itself, and an object with what is overridden beside it.
 fn member(value: &Value) -> Result<(String, OriginOverrides), String> {
+    if let Some(id) = value.as_str() {
+        return Ok((id.to_string(), OriginOverrides::default()));
+    }
     let member = object(value, "an origin of originIds")?;
     let id = text(member, "originId")?.ok_or("originId is missing")?;
     let overrides = part(member, "originOverrides")?.map(update).transpose()?;
@@ -215,7 +228,7 @@ mod tests {
                 "signingProtocol":"sigv4","originType":"s3","region":"eu-central-1"},
             "timeouts":{"readTimeout":30,"keepAliveTimeout":5,"connectionTimeout":3.0},
             "customOriginConfig":{"port":8443,"protocol":"https","sslProtocols":["TLSv1.2"]},
-            "sni":"s","allowedCertificateNames":["n"]}]"#;
+            "sni":"s","allowedCertificateNames":["n"],"mTLSConfig":"off"}]"#;
         let text = |text: &str| Some(text.to_string());
         let wanted = OriginOverrides {
             domain_name: text("b.example"),
@@ -237,6 +250,7 @@ mod tests {
             tls_protocols: Some(vec!["TLSv1.2".into()]),
             sni: text("s"),
             allowed_certificate_names: Some(vec!["n".into()]),
+            without_identity: true,
         };
         assert_eq!(choice(0, all), Ok(OriginChoice::Update(wanted)));
 
@@ -251,6 +265,11 @@ mod tests {
             ("b".to_string(), OriginOverrides { sni: text("s"), ..OriginOverrides::default() }),
         ];
         assert_eq!(choice(2, two), Ok(OriginChoice::Group { members, statuses: vec![500, 404] }));
+
+        let texts =
+            r#"[{"originIds":["a",{"originId":"b"}],"failoverCriteria":{"statusCodes":[503]}}]"#;
+        let members = Vec::from(["a", "b"].map(|id| (id.to_string(), OriginOverrides::default())));
+        assert_eq!(choice(2, texts), Ok(OriginChoice::Group { members, statuses: vec![503] }));
     }
 
     #[test]
@@ -283,8 +302,14 @@ mod tests {
                 r#"[{"customOriginConfig":{"protocol":"ftp"}}]"#,
                 "protocol is neither http nor https",
             ),
+            (0, r#"[{"mTLSConfig":"on"}]"#, "mTLSConfig is not off"),
             (1, "[5]", "the id is not text"),
             (2, r#"[{"originIds":[{"originId":"a"}]}]"#, "originIds is not a list of two origins"),
+            (
+                2,
+                r#"[{"originIds":["a",5],"failoverCriteria":{"statusCodes":[503]}}]"#,
+                "an origin of originIds is not an object",
+            ),
             (
                 2,
                 r#"[{"originIds":[{"originId":"a"},{"originId":"b"}],"failoverCriteria":{"statusCodes":[200]}}]"#,

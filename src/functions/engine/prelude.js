@@ -8,7 +8,11 @@
   shared.apply = Reflect.apply;
   shared.construct = Reflect.construct;
   shared.ownKeys = Reflect.ownKeys;
-  shared.setOn = Reflect.set;
+  // What can be done to an object, by the traps of a proxy.
+  shared.on = {};
+  for (const name of ["get", "set", "has", "deleteProperty", "ownKeys", "getOwnPropertyDescriptor",
+    "defineProperty", "preventExtensions", "setPrototypeOf"]) shared.on[name] = Reflect[name];
+  shared.setPrototype = Object.setPrototypeOf;
   shared.remove = Reflect.deleteProperty;
   shared.Proxy = Proxy;
   shared.WeakMap = WeakMap;
@@ -30,8 +34,9 @@
   shared.Promise = Promise;
   shared.resolve = Promise.resolve.bind(Promise);
   shared.chars = String.fromCharCode;
-  // What is to be frozen although no global leads to it.
-  shared.roots = [];
+  // What is to be frozen although no global leads to it: first the prototypes of iterators.
+  shared.roots = [/a/g[Symbol.matchAll](""), new Map().values(), new Set().values(),
+    [].values().map((of) => of), Iterator.from({ next() {} }), Iterator.concat([])].map(shared.parent);
   // The moment at which the call began: time stands still while it runs.
   shared.now = 0;
 

@@ -1,6 +1,5 @@
 //! A realm: an engine's world of one runtime and level, hardened, with the functions compiled in it.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use rquickjs::context::EvalOptions;
@@ -15,12 +14,13 @@ use crate::distribution::functions::{self, Level};
 use crate::functions::event::CallFailure;
 
 /// The scripts that make a realm, in their order.
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 8] = [
     ("engine/prelude.js", include_str!("prelude.js")),
     ("engine/guards.js", include_str!("guards.js")),
     ("engine/buffer.js", include_str!("buffer.js")),
     ("engine/modules.js", include_str!("modules.js")),
     ("engine/cloudfront.js", include_str!("cloudfront.js")),
+    ("engine/reading.js", include_str!("reading.js")),
     ("engine/event.js", include_str!("event.js")),
     ("engine/harden.js", include_str!("harden.js")),
 ];
@@ -47,21 +47,23 @@ pub struct Kind {
 /// A function that makes a fresh instance of compiled code and gives its handler.
 pub struct Compiled {
     pub make: Persistent<Function<'static>>,
-    pub wants_global: bool,
 }
 
 /// The functions that `event.js` gives.
 pub struct Api {
     pub compile: Persistent<Function<'static>>,
-    pub start: Persistent<Function<'static>>,
+    pub start_request: Persistent<Function<'static>>,
+    pub start_response: Persistent<Function<'static>>,
     pub take: Persistent<Function<'static>>,
     pub reply: Persistent<Function<'static>>,
+    pub mend: Persistent<Function<'static>>,
 }
 
 /// One realm. What it holds of the engine's values goes before the engine does, so the order of the
 /// fields matters.
 pub struct Realm {
-    compiled: HashMap<[u8; 32], Compiled>,
+    /// By digest. There are few, so looking through them costs less than hashing does.
+    compiled: Vec<([u8; 32], Compiled)>,
     pub api: Api,
     pub context: Context,
     runtime: Runtime,
@@ -86,7 +88,7 @@ impl Realm {
         runtime.set_interrupt_handler(Some(Box::new(move || watched.watch.is_late())));
         let api = context.with(|ctx| api(&ctx, kind, &state))?;
         let mut realm = Self {
-            compiled: HashMap::new(),
+            compiled: Vec::new(),
             api,
             context,
             runtime,
@@ -142,12 +144,12 @@ impl Realm {
 
     /// The compiled code of a digest.
     pub fn compiled(&self, digest: &[u8; 32]) -> Option<&Compiled> {
-        self.compiled.get(digest)
+        self.compiled.iter().find(|(known, _)| known == digest).map(|(_, compiled)| compiled)
     }
 
     /// Forgets code that is used no more.
     pub fn retain(&mut self, is_used: impl Fn(&[u8; 32]) -> bool) {
-        self.compiled.retain(|digest, _| is_used(digest));
+        self.compiled.retain(|(digest, _)| is_used(digest));
     }
 
     /// Compiles a function.
@@ -157,8 +159,7 @@ impl Realm {
             let made = compile(&ctx, &self.api, &source).catch(&ctx);
             made.map_err(|error| CallFailure::NotCompiled(words(&ctx, &error)))
         })?;
-        let compiled = Compiled { make: made, wants_global: source.wants_global };
-        self.compiled.insert(function.digest, compiled);
+        self.compiled.push((function.digest, Compiled { make: made }));
         Ok(())
     }
 }
@@ -184,9 +185,11 @@ fn api(ctx: &Ctx<'_>, kind: Kind, state: &Rc<State>) -> rquickjs::Result<Api> {
     };
     Ok(Api {
         compile: find("compile")?,
-        start: find("start")?,
+        start_request: find("startRequest")?,
+        start_response: find("startResponse")?,
         take: find("take")?,
         reply: find("reply")?,
+        mend: find("mend")?,
     })
 }
 
@@ -205,7 +208,8 @@ fn compile(
     let outer = evaluate(ctx, FILE, source.wrapped())?;
     evaluate(ctx, FILE, source.probe())?;
     let names: Vec<String> = source.imports.iter().map(|(_, module)| module.clone()).collect();
-    let made: Function<'_> = api.compile.clone().restore(ctx)?.call((outer, names))?;
+    let compile = api.compile.clone().restore(ctx)?;
+    let made: Function<'_> = compile.call((outer, names, source.wants_global))?;
     Ok(Persistent::save(ctx, made))
 }
 

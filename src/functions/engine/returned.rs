@@ -1,8 +1,10 @@
-//! What a call gave back, out of the list that `event.js` makes of it: a number for what comes,
-//! then that itself.
+//! What a call gave back, out of what `event.js` makes of it: a text where nothing but the URI
+//! differs, or a list, of which a number says what comes, then follows that itself.
 
 use rquickjs::{Array, FromJs, Value};
 
+use super::reads::Reads;
+use super::told::{Entry, Part, Told};
 use crate::functions::event::{
     BodyOut, CallFailure, CookieOut, FieldOut, OriginChoice, QueryOut, RequestOut, ResponseOut,
     Returned,
@@ -20,6 +22,14 @@ const WANTED: [&str; 9] = [
     "text, or an object with encoding and data",
     "\"text\" or \"base64\"",
 ];
+
+/// What the call was told, and what it read of that. Where not all of a list came back, the rest is
+/// read here.
+#[derive(Clone, Copy)]
+pub struct Given<'t> {
+    pub told: &'t Told,
+    pub reads: &'t Reads,
+}
 
 /// The list, as far as it is read.
 struct Out<'js> {
@@ -44,7 +54,7 @@ impl<'js> Out<'js> {
     }
 
     // Names, each with its values of `width` texts.
-    fn entries(&mut self, width: usize) -> rquickjs::Result<Vec<(String, Vec<String>)>> {
+    fn entries(&mut self, width: usize) -> rquickjs::Result<Vec<Entry>> {
         let names = self.count()?;
         let mut all = Vec::new();
         for _ in 0..names {
@@ -59,17 +69,56 @@ impl<'js> Out<'js> {
         Ok(all)
     }
 
-    fn fields(&mut self) -> rquickjs::Result<Vec<FieldOut>> {
-        let all = self.entries(1)?;
-        Ok(all.into_iter().map(|(name, values)| FieldOut { name, values }).collect())
+    // The same of a part of which only these names came back; `None` if they are what was told.
+    fn changed(
+        &mut self,
+        width: usize,
+        given: Given<'_>,
+        part: Part,
+    ) -> rquickjs::Result<Option<Vec<Entry>>> {
+        given.reads.note_all(part);
+        Ok(given.told.changed(part, self.entries(width)?))
     }
 }
 
-/// Reads what came back, with the origin that the code chose beside it.
+fn fields(all: Vec<Entry>) -> Vec<FieldOut> {
+    all.into_iter().map(|(name, values)| FieldOut { name, values }).collect()
+}
+
+fn query(all: Vec<Entry>) -> QueryOut {
+    let pairs = all
+        .into_iter()
+        .flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
+    QueryOut::Pairs(pairs.collect())
+}
+
+fn request_cookies(all: Vec<Entry>) -> Vec<CookieOut> {
+    let cookies = all.into_iter().flat_map(|(name, values)| {
+        let cookie = move |value| CookieOut { name: name.clone(), value, attributes: None };
+        values.into_iter().map(cookie)
+    });
+    cookies.collect()
+}
+
+fn response_cookies(all: Vec<Entry>) -> Vec<CookieOut> {
+    all.into_iter().flat_map(|(name, texts)| cookies(&name, texts)).collect()
+}
+
+/// Reads what came back, with the origin that the code chose beside it. `Error::Utf8` says that a
+/// text has to be made well formed first.
 pub fn read(
     value: Value<'_>,
     origin: Option<OriginChoice>,
+    given: Given<'_>,
 ) -> rquickjs::Result<Result<Returned, CallFailure>> {
+    if let Some(uri) = value.as_string() {
+        let uri = Some(uri.to_string()?);
+        return Ok(Ok(Returned::Request(Box::new(RequestOut {
+            uri,
+            origin,
+            ..RequestOut::default()
+        }))));
+    }
     let Some(all) = value.into_array() else {
         // Zero: nothing differs from what the code was given.
         return Ok(Ok(match origin {
@@ -80,8 +129,16 @@ pub fn read(
     let end = all.len();
     let mut out = Out { all, at: 0 };
     Ok(match out.next::<i32>()? {
-        1 => Ok(Returned::Request(Box::new(request(&mut out, end, origin)?))),
-        2 => Ok(Returned::Response(response(&mut out, end)?)),
+        1 => {
+            let request = request(&mut out, end, origin, given)?;
+            let is_same = request == RequestOut::default();
+            Ok(if is_same { Returned::Unchanged } else { Returned::Request(Box::new(request)) })
+        }
+        2 => {
+            let response = response(&mut out, end, given)?;
+            let is_same = response == ResponseOut::default();
+            Ok(if is_same { Returned::Unchanged } else { Returned::Response(response) })
+        }
         _ => Err(wrong(&mut out)?),
     })
 }
@@ -90,6 +147,7 @@ fn request(
     out: &mut Out<'_>,
     end: usize,
     origin: Option<OriginChoice>,
+    given: Given<'_>,
 ) -> rquickjs::Result<RequestOut> {
     let mut request = RequestOut { origin, ..RequestOut::default() };
     while out.at < end {
@@ -97,43 +155,61 @@ fn request(
             1 => request.method = Some(out.text()?),
             2 => request.uri = Some(out.text()?),
             3 => request.query = Some(QueryOut::Text(out.text()?)),
-            4 => {
-                let pairs = out.entries(1)?.into_iter().flat_map(|(name, values)| {
-                    values.into_iter().map(move |value| (name.clone(), value))
-                });
-                request.query = Some(QueryOut::Pairs(pairs.collect()));
-            }
-            5 => request.headers = Some(out.fields()?),
-            _ => {
-                let pairs = out.entries(1)?.into_iter().flat_map(|(name, values)| {
-                    let cookie =
-                        move |value| CookieOut { name: name.clone(), value, attributes: None };
-                    values.into_iter().map(cookie)
-                });
-                request.cookies = Some(pairs.collect());
-            }
+            4 => request.query = Some(query(out.entries(1)?)),
+            5 => request.headers = Some(fields(out.entries(1)?)),
+            6 => request.cookies = Some(request_cookies(out.entries(1)?)),
+            14 => request.query = out.changed(1, given, Part::Query)?.map(query),
+            15 => request.changed = Some(fields(out.entries(1)?)),
+            _ => request.cookies = out.changed(1, given, Part::Cookies)?.map(request_cookies),
         }
     }
     Ok(request)
 }
 
-fn response(out: &mut Out<'_>, end: usize) -> rquickjs::Result<ResponseOut> {
+fn response(out: &mut Out<'_>, end: usize, given: Given<'_>) -> rquickjs::Result<ResponseOut> {
     let mut response = ResponseOut::default();
     while out.at < end {
         match out.next::<i32>()? {
-            5 => response.headers = Some(out.fields()?),
-            6 => {
-                let all = out.entries(2)?;
-                response.cookies =
-                    Some(all.into_iter().flat_map(|(name, texts)| cookies(&name, texts)).collect());
-            }
+            5 => response.headers = Some(fields(out.entries(1)?)),
+            6 => response.cookies = Some(response_cookies(out.entries(2)?)),
             7 => response.status = Some(out.next::<f64>()?),
             8 => response.status_description = Some(out.text()?),
             9 => response.body = Some(BodyOut::Text(out.text()?)),
-            _ => response.body = Some(BodyOut::Base64(out.text()?)),
+            10 => response.body = Some(BodyOut::Base64(out.text()?)),
+            15 => response.changed = Some(fields(out.entries(1)?)),
+            _ => response.cookies = out.changed(2, given, Part::Set)?.map(response_cookies),
         }
     }
     Ok(response)
+}
+
+/// What came back with all its headers, in the place of those that differ from what was told.
+pub fn whole(returned: Returned, told: &Told) -> Returned {
+    let all = |part: Part, changed: Vec<FieldOut>| {
+        let entries = changed.into_iter().map(|field| (field.name, field.values));
+        told.changed(part, entries.collect()).map(fields)
+    };
+    let returned = match returned {
+        Returned::Request(mut out) => {
+            if let Some(changed) = out.changed.take() {
+                out.headers = all(Part::Headers, changed);
+            }
+            Returned::Request(out)
+        }
+        Returned::Response(mut out) => {
+            if let Some(changed) = out.changed.take() {
+                out.headers = all(Part::Answered, changed);
+            }
+            Returned::Response(out)
+        }
+        Returned::Unchanged => Returned::Unchanged,
+    };
+    let is_same = match &returned {
+        Returned::Request(out) => **out == RequestOut::default(),
+        Returned::Response(out) => *out == ResponseOut::default(),
+        Returned::Unchanged => true,
+    };
+    if is_same { Returned::Unchanged } else { returned }
 }
 
 // Values and attributes in turn; without attributes there is an empty text.

@@ -27,15 +27,14 @@ impl Source {
     /// An expression: a function of the modules that gives a function which makes an instance and
     /// gives its `handler`.
     pub fn wrapped(&self) -> String {
-        let mut params = String::new();
+        // Of the arguments, not of parameters: those the code could set for the calls to come.
         let mut bindings = String::new();
         for (at, (binding, _)) in self.imports.iter().enumerate() {
-            params.push_str(&format!("__import{at},"));
-            bindings.push_str(&format!("const {binding}=__import{at};"));
+            bindings.push_str(&format!("const {binding}=arguments[{at}];"));
         }
         // All of this is in the source's first line, so that its lines keep their numbers.
         format!(
-            "(function({params}){{\"use strict\";{bindings}return function(globalThis){{{}\n;return \
+            "(function(){{\"use strict\";{bindings}return function(globalThis){{{}\n;return \
              typeof handler===\"undefined\"?undefined:handler}}}})",
             self.body
         )

@@ -330,12 +330,23 @@ impl Parser<'_> {
                 return problem(start, "strict code cannot delete a name");
             }
             ("typeof", Shape::Name { start, .. }) => self.scopes.used(start, Use::Typeof),
+            ("typeof", Shape::Place { name: None }) => self.asked_in_parentheses(operand.start),
             _ => {}
         }
         if !matches!(sign, "++" | "--") {
             self.signed_at = start;
         }
         Ok(Expression { start, shape: Shape::Value })
+    }
+
+    // `typeof (name)`: the same as without them.
+    fn asked_in_parentheses(&mut self, start: usize) {
+        let inner = self.source[start..self.previous_end]
+            .trim_matches(|c: char| matches!(c, '(' | ')') || c.is_whitespace());
+        let last = self.scopes.references.last().filter(|one| one.at > start && one.name == inner);
+        if let Some(at) = last.map(|one| one.at) {
+            self.scopes.used(at, Use::Typeof);
+        }
     }
 
     // At the top level too, where it is a finding of its own.

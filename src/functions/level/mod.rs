@@ -125,6 +125,12 @@ fn is_other_import(seen: &Seen) -> bool {
     matches!(seen.construct, BareImport | NamedImport | NamespaceImport)
 }
 
+// What is not there does harm when it is reached. Code that asks for it first, by `typeof`, or that
+// catches what comes of it runs at CloudFront as it runs here.
+const fn harm(is_met: bool) -> Severity {
+    if is_met { Severity::Warning } else { Severity::Error }
+}
+
 fn read(source: &str) -> Result<Parser<'_>, Problem> {
     let mut parser = Parser::new(source)?;
     parser.module()?;
@@ -243,13 +249,17 @@ impl<'s> Report<'s> {
     // Names that nothing declares, and that no runtime or not this one has.
     fn globals(&mut self, parser: &Parser<'s>) {
         let mut told = HashSet::new();
-        let used = parser.scopes.references.iter().filter(|one| one.used != Use::Typeof);
+        let all = &parser.scopes.references;
+        let asks = all.iter().filter(|one| one.used == Use::Typeof);
+        let asked: HashSet<&str> = asks.map(|one| one.name).collect();
+        let used = all.iter().filter(|one| one.used != Use::Typeof);
         for reference in used.filter(|one| parser.scopes.is_free(one)) {
-            self.global(reference, &mut told);
+            let is_met = asked.contains(reference.name) || parser.is_caught(reference.at);
+            self.global(reference, harm(is_met), &mut told);
         }
     }
 
-    fn global(&mut self, reference: &Reference<'s>, told: &mut HashSet<&'s str>) {
+    fn global(&mut self, reference: &Reference<'s>, harm: Severity, told: &mut HashSet<&'s str>) {
         let (name, at, runtime) = (reference.name, reference.at, name_of(self.runtime));
         match global(name, self.runtime) {
             Global::There if name == "Function" && reference.used != Use::Plain => {
@@ -259,7 +269,7 @@ impl<'s> Report<'s> {
             Global::There => {}
             Global::Absent(remedy) => {
                 let what = format!("`{name}` is not in {runtime}");
-                self.add("absent", Severity::Error, at, (what, remedy));
+                self.add("absent", harm, at, (what, remedy));
             }
             Global::Unknown if told.insert(name) => {
                 let what = format!("`{name}` is declared nowhere");
@@ -270,10 +280,10 @@ impl<'s> Report<'s> {
     }
 
     fn member(&mut self, member: &Member<'s>, parser: &Parser<'s>) {
-        let runtime = name_of(self.runtime);
+        let (runtime, harm) = (name_of(self.runtime), harm(parser.is_caught(member.at)));
         let object = member.object.and_then(|at| parser.scopes.free_at(at)).map(|one| one.name);
         if object == Some("console") {
-            return self.console(member);
+            return self.console(member, harm);
         }
         if let Some(object) = object {
             if (object, member.name, self.runtime) == ("Array", "from", Runtime::Js2) {
@@ -283,7 +293,7 @@ impl<'s> Report<'s> {
             }
             if let Some(remedy) = absent_static(object, member.name, self.runtime) {
                 let what = format!("`{object}.{}` is not in {runtime}", member.name);
-                return self.add("absent", Severity::Error, member.at, (what, remedy));
+                return self.add("absent", harm, member.at, (what, remedy));
             }
         }
         // A method of the source's own objects may have any name.
@@ -292,15 +302,15 @@ impl<'s> Report<'s> {
         }
         if let Some(remedy) = absent_method(member.name, self.runtime) {
             let what = format!("`.{}()` is not in {runtime}", member.name);
-            self.add("absent", Severity::Error, member.at, (what, remedy));
+            self.add("absent", harm, member.at, (what, remedy));
         }
     }
 
-    fn console(&mut self, member: &Member<'s>) {
+    fn console(&mut self, member: &Member<'s>, harm: Severity) {
         let (name, at) = (member.name, member.at);
         if name != "log" {
             let what = format!("`console.{name}` is not in {}", name_of(self.runtime));
-            return self.add("absent", Severity::Error, at, (what, "use `console.log`"));
+            return self.add("absent", harm, at, (what, "use `console.log`"));
         }
         if let Some(count) = member.arguments.filter(|count| *count > 1) {
             let what = format!("`console.log` with {count} arguments writes the first only");

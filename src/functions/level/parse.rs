@@ -130,6 +130,8 @@ pub(super) struct Parser<'s> {
     pub imports: Vec<Imported<'s>>,
     /// `require("…")`: which module, and where.
     pub requires: Vec<(&'s str, usize)>,
+    /// The blocks of `try` that have a `catch`.
+    pub caught: Vec<Range<usize>>,
 }
 
 impl<'s> Parser<'s> {
@@ -153,6 +155,7 @@ impl<'s> Parser<'s> {
             given: HashSet::new(),
             imports: Vec::new(),
             requires: Vec::new(),
+            caught: Vec::new(),
         })
     }
 
@@ -172,6 +175,12 @@ impl<'s> Parser<'s> {
 
     fn is_import_expression(&self) -> bool {
         matches!(self.peek().kind, Kind::Punctuator("(" | "."))
+    }
+
+    /// Says whether what is thrown at a place is caught. A function within the block counts as well,
+    /// wherever it is called.
+    pub(super) fn is_caught(&self, at: usize) -> bool {
+        self.caught.iter().any(|block| block.contains(&at))
     }
 
     // ---- tokens ----

@@ -80,17 +80,9 @@ const fn words(
 
 impl Construct {
     pub(super) const fn words(self) -> Words {
-        use Refused::{ByCloudFront, ByFirst, BySome};
+        use Refused::{ByCloudFront, ByFirst};
         match self {
-            Self::SpreadInCall => {
-                words("spread-call", "`...` in a call", "use `f.apply(null, list)`", ByCloudFront)
-            }
-            Self::SpreadInArray => {
-                words("spread-array", "`...` in an array", "use `concat`", ByCloudFront)
-            }
-            Self::SpreadInObject => {
-                words("spread-object", "`...` in an object", "use `Object.assign`", ByCloudFront)
-            }
+            Self::SpreadInCall | Self::SpreadInArray | Self::SpreadInObject => self.spread_words(),
             Self::DefaultParameter => words(
                 "default-parameter",
                 "a parameter with a default",
@@ -145,18 +137,7 @@ impl Construct {
             Self::Let => words("let", "`let`", "use `var`", ByFirst),
             Self::Const => words("const", "`const`", "use `var`", ByFirst),
             Self::Async => words("async", "`async`", "use cloudfront-js-2.0", ByFirst),
-            Self::AwaitInArguments => words(
-                "await-in-arguments",
-                "`await` in the arguments of a call",
-                "await it into a variable before the call",
-                ByCloudFront,
-            ),
-            Self::AwaitInTemplate => words(
-                "await-in-template",
-                "`await` in a template",
-                "await it into a variable before",
-                BySome,
-            ),
+            Self::AwaitInArguments | Self::AwaitInTemplate => self.await_words(),
             Self::NamedImport
             | Self::NamespaceImport
             | Self::BareImport
@@ -164,6 +145,38 @@ impl Construct {
             | Self::ImportMeta
             | Self::Export
             | Self::AwaitAtTop => self.module_words(),
+        }
+    }
+
+    // Of `...`, wherever it stands.
+    const fn spread_words(self) -> Words {
+        use Refused::ByCloudFront;
+        match self {
+            Self::SpreadInCall => {
+                words("spread-call", "`...` in a call", "use `f.apply(null, list)`", ByCloudFront)
+            }
+            Self::SpreadInArray => {
+                words("spread-array", "`...` in an array", "use `concat`", ByCloudFront)
+            }
+            _ => words("spread-object", "`...` in an object", "use `Object.assign`", ByCloudFront),
+        }
+    }
+
+    // Of `await` where it is understood otherwise.
+    const fn await_words(self) -> Words {
+        match self {
+            Self::AwaitInArguments => words(
+                "await-in-arguments",
+                "`await` in the arguments of a call",
+                "await it into a variable before the call",
+                Refused::ByCloudFront,
+            ),
+            _ => words(
+                "await-in-template",
+                "`await` in a template",
+                "await it into a variable before",
+                Refused::BySome,
+            ),
         }
     }
 

@@ -286,10 +286,11 @@ impl<'s> Parser<'s> {
     // ---- try and switch ----
 
     fn tries(&mut self) -> Done {
-        self.bump()?;
+        let start = self.bump()?.start;
         self.block()?;
         let catches = self.is_word("catch");
         if catches {
+            self.caught.push(start..self.previous_end);
             let around = self.scopes.enter(false);
             let read = self.catches();
             self.scopes.leave(around);

@@ -21,6 +21,8 @@ pub struct Sides<'f> {
     /// Fields that were shown beside, which the request does not have itself.
     pub extra: &'f [(&'f str, &'f [u8])],
     pub headers: Option<&'f [FieldOut]>,
+    /// Fields that are not among `headers` are as they were; else they are taken out.
+    pub others_stay: bool,
     pub cookies: Option<&'f [CookieOut]>,
     /// It is a response, of either place.
     pub is_response: bool,
@@ -80,36 +82,39 @@ impl Sides<'_> {
         out: &mut FieldSection,
     ) -> Result<(), Invalid> {
         for (spelled, value) in shown.iter() {
-            let name = spelled.to_ascii_lowercase();
-            if name == self.cookie_name() {
+            if spelled.eq_ignore_ascii_case(self.cookie_name()) {
                 if cookies.is_none() {
                     out.push(spelled, value);
                 }
                 continue;
             }
-            let returned = self.headers.map(|headers| find(headers, &name));
+            let returned = self.headers.map(|headers| find(headers, spelled));
             let stays = match returned {
-                // Code does not see what it may not touch.
                 None => true,
-                Some(None) if is_disallowed(&name) => true,
+                Some(None) if self.others_stay => true,
                 Some(None) => {
-                    self.may_change(&name)?;
-                    false
+                    let name = spelled.to_ascii_lowercase();
+                    // Code does not see what it may not touch.
+                    let is_hidden = is_disallowed(&name);
+                    if !is_hidden {
+                        self.may_change(&name)?;
+                    }
+                    is_hidden
                 }
                 Some(Some((at, field))) => {
                     let is_first = !settled.contains(&at);
-                    let is_same = self.is_same(shown, &name, field);
+                    let is_same = self.is_same(shown, &field.name, field);
                     if is_first {
                         settled.push(at);
                         if !is_same {
-                            self.may_change(&name)?;
-                            self.append(&name, field, out)?;
+                            self.may_change(&field.name)?;
+                            self.append(&field.name, field, out)?;
                         }
                     }
                     is_same
                 }
             };
-            if stays && !(self.has_new_body && describes_octets(&name)) {
+            if stays && !(self.has_new_body && describes_octets(&spelled.to_ascii_lowercase())) {
                 out.push(spelled, value);
             }
         }
@@ -270,8 +275,9 @@ impl Sides<'_> {
     }
 }
 
+// By a name in any case; those that were returned are in lower case.
 fn find<'f>(headers: &'f [FieldOut], name: &str) -> Option<(usize, &'f FieldOut)> {
-    headers.iter().enumerate().find(|(_, field)| field.name == name)
+    headers.iter().enumerate().find(|(_, field)| field.name.eq_ignore_ascii_case(name))
 }
 
 // `a=b`, as code sees it.

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::functions::event::{CookieOut, FieldOut, QueryOut, RequestFacts, ResponseFacts};
+use crate::functions::event::{
+    CookieOut, FieldOut, IdFacts, QueryOut, RequestFacts, ResponseFacts,
+};
 use crate::message::request::Fields;
 
 fn section(lines: &[(&str, &[u8])]) -> FieldSection {
@@ -27,7 +29,7 @@ fn event<'e>(fields: &'e FieldSection, response: Option<ResponseFacts<'e>>) -> E
         place: if response.is_some() { Place::ViewerResponse } else { Place::ViewerRequest },
         domain_name: None,
         distribution_id: "E1",
-        request_id: "id",
+        request_id: IdFacts::Text("id"),
         viewer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         request: RequestFacts {
             method: "GET",
@@ -65,6 +67,31 @@ fn with_headers(headers: Vec<FieldOut>) -> Result<Change, Invalid> {
     judged(RequestOut { headers: Some(headers), ..RequestOut::default() })
 }
 
+#[test]
+fn fields_that_did_not_come_back_stay_where_only_changed_ones_did() {
+    let changed = |changed: Vec<FieldOut>| {
+        judged(RequestOut { changed: Some(changed), ..RequestOut::default() })
+    };
+    for (some, place) in [
+        (vec![field("accept", &["a/b"])], 1),
+        (vec![field("x-two", &["c"])], 2),
+        (vec![field("x-new", &["c"])], 5),
+        (vec![field("host", &["h.test"])], 0),
+        (vec![field("host", &["other"])], 0),
+        (vec![field("x-odd", &[])], 3),
+        (vec![field("X-Up", &["c"])], 5),
+        (vec![field("connection", &["close"])], 5),
+        (vec![field("cloudfront-viewer-country", &["FR"])], 4),
+    ] {
+        let mut all = untouched();
+        match all.get_mut(place) {
+            Some(field) => *field = some[0].clone(),
+            None => all.push(some[0].clone()),
+        }
+        assert_eq!(changed(some), with_headers(all));
+    }
+}
+
 fn fields_of(change: Result<Change, Invalid>) -> Vec<(String, Vec<u8>)> {
     let Ok(Change::Request(change)) = change else { panic!("{change:?}") };
     let fields = change.fields.unwrap();
@@ -86,6 +113,7 @@ fn what_is_touched_and_left_as_it_was_is_no_change() {
         uri: Some("/a".into()),
         query,
         headers: Some(untouched()),
+        changed: None,
         cookies,
         origin: None,
     };
@@ -260,6 +288,7 @@ fn a_made_answer_frames_nothing_itself() {
         status: Some(302.0),
         status_description: Some("Found".into()),
         headers: Some(vec![field("location", &["/b"]), field("content-length", &["7"])]),
+        changed: None,
         cookies: None,
         body: None,
     };

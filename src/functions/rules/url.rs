@@ -19,34 +19,44 @@ pub fn uri(returned: Option<&str>, was: &[u8]) -> Result<Option<String>, Invalid
     if !uri.starts_with('/') {
         return Err(Invalid::new("request.uri", "must begin with /", uri));
     }
-    if uri.chars().any(char::is_control) {
+    if has_control(uri) {
         return Err(Invalid::new("request.uri", "must not have control characters", uri));
     }
-    let mut path = String::with_capacity(uri.len());
-    for byte in uri.bytes() {
-        match byte {
-            b'?'
-            | b'#'
-            | b' '
-            | b'"'
-            | b'<'
-            | b'>'
-            | b'\\'
-            | b'^'
-            | b'`'
-            | b'{'
-            | b'|'
-            | b'}'
-            | 0x80..=0xff => {
-                let _ = write!(path, "%{byte:02X}");
-            }
-            plain => path.push(char::from(plain)),
-        }
-    }
+    let path = if uri.bytes().any(is_escaped) { escaped(uri) } else { uri.to_string() };
     if !is_safe_path(&path) {
         return Err(Invalid::new("request.uri", "must not have . or .. for a segment", uri));
     }
     Ok((path.as_bytes() != was).then_some(path))
+}
+
+// Whether there is a control character; of what is not ASCII those of Unicode's C1.
+fn has_control(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    }
+}
+
+// What cannot stand in a path.
+const fn is_escaped(byte: u8) -> bool {
+    byte >= 0x80
+        || matches!(
+            byte,
+            b'?' | b'#' | b' ' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+        )
+}
+
+fn escaped(uri: &str) -> String {
+    let mut path = String::with_capacity(uri.len());
+    for byte in uri.bytes() {
+        if is_escaped(byte) {
+            let _ = write!(path, "%{byte:02X}");
+        } else {
+            path.push(char::from(byte));
+        }
+    }
+    path
 }
 
 /// The query that a request is to have, `None` inside for none; `None` where it is as it was.

@@ -5,6 +5,7 @@
 //! The first entry has all that the store held when the file was begun, the others are changes of
 //! it. A file in which changes prevail is written anew.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ const MAGIC: &[u8] = b"foreshore key value store 1\n";
 /// A file longer than this is written anew once it is mostly changes.
 const REWRITE_AT: u64 = 1 << 20;
 
+/// What a store is marked with: keys and their values.
+pub type Tags = BTreeMap<String, String>;
+
 /// What is known of a store beside its values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,12 +32,15 @@ pub struct About {
     pub modified: u64,
     /// How often it changed.
     pub revision: u64,
+    /// They are no part of what its ETag stands for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: Tags,
 }
 
 impl About {
     /// Of a store that is made now.
     pub const fn new(comment: String, now: Timestamp) -> Self {
-        Self { comment, modified: now.0, revision: 0 }
+        Self { comment, modified: now.0, revision: 0, tags: BTreeMap::new() }
     }
 
     /// What tells this state from all others: the control plane's ETag, which is not that of the
@@ -53,7 +60,7 @@ enum Entry {
 }
 
 /// A store as its file has it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     pub values: Values,
     pub about: About,
@@ -151,6 +158,17 @@ impl Journal {
             tracing::warn!(%error, file = %path.display(), "a key value store's journal could not be written anew; it goes on as it is");
         }
         self.rewrite_at = rewrite_at(values.octets()).max(2 * self.len);
+    }
+
+    /// Writes the file anew with what the store holds from now on. An error means that it may hold
+    /// either.
+    pub fn replace(&mut self, values: &Values, about: &About) -> io::Result<()> {
+        let path = self.path.clone().filter(|_| !self.is_broken);
+        let path =
+            path.ok_or_else(|| io::Error::other("the store's journal cannot be written anew"))?;
+        self.rewrite(&path, values, about)?;
+        self.rewrite_at = rewrite_at(values.octets());
+        Ok(())
     }
 
     fn rewrite(&mut self, path: &Path, values: &Values, about: &About) -> io::Result<()> {

@@ -51,8 +51,12 @@ pub enum Refused {
     Gone,
     /// It could not be written down.
     NotWritten(String),
-    /// This edge is a member of a fleet, which does not distribute values.
-    InFleet,
+    /// Another member of the fleet changed something first.
+    Overtaken,
+    /// The fleet's log does not take changes now; and why.
+    Unlogged(String),
+    /// The fleet's log takes no such change; and why.
+    BeyondFleet(&'static str),
 }
 
 impl Refused {
@@ -82,9 +86,11 @@ impl Refused {
             Self::ReadOnly(name, file) => format!("{name} is read from {file}; change it there"),
             Self::Gone => "the store was deleted".into(),
             Self::NotWritten(why) => format!("nothing was changed: {why}"),
-            Self::InFleet => "this edge is a member of a fleet, which does not distribute key value stores: give each edge the store as a \
-                              file, and change the file"
-                .into(),
+            Self::Overtaken => "another member of the fleet came first each time; try again".into(),
+            Self::Unlogged(why) => format!(
+                "this edge is a member of a fleet, whose log has to take each change: {why}"
+            ),
+            Self::BeyondFleet(why) => (*why).into(),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 
 use super::file::{self, FILE_MAX};
-use super::journal::{About, Held, Journal};
+use super::journal::{About, Held, Journal, Tags};
 use super::snapshot::{Change, Refused, Values};
 use crate::distribution::stores::StoreSpec;
 use crate::semantics::time::Timestamp;
@@ -142,6 +142,29 @@ impl Store {
         Ok(next)
     }
 
+    /// What it holds, with what is known beside it.
+    pub fn held(&self) -> Held {
+        Held { values: Values::clone(&self.values()), about: About::clone(&self.about()) }
+    }
+
+    /// Has it hold what the log of a fleet says, whatever it held. It is on the disk when this
+    /// returns.
+    pub fn follow(&self, held: Held) -> Result<(), Refused> {
+        let mut keeper = self.keeper()?.lock();
+        keeper.check()?;
+        let values = held.values.with_id(self.values.load().id());
+        if *self.values.load_full() == values && *self.about.load_full() == held.about {
+            return Ok(());
+        }
+        if let Some(journal) = &mut keeper.journal {
+            let written = journal.replace(&values, &held.about);
+            written.map_err(|error| not_written(&self.name, &error))?;
+        }
+        self.values.store(Arc::new(values));
+        self.about.store(Arc::new(held.about));
+        Ok(())
+    }
+
     /// Gives it another comment.
     pub fn comment(
         &self,
@@ -159,12 +182,28 @@ impl Store {
             comment: comment.to_string(),
             modified: now.0,
             revision: before.revision + 1,
+            tags: before.tags.clone(),
         });
         if let Some(journal) = &mut keeper.journal {
             journal.about(&next).map_err(|error| not_written(&self.name, &error))?;
         }
         self.about.store(Arc::clone(&next));
         Ok(next)
+    }
+
+    /// Gives it the tags that `change` makes of those that it has; false if that makes none. Of two
+    /// changes at once the later sees what the other made.
+    pub fn tag(&self, change: &dyn Fn(&Tags) -> Option<Tags>) -> Result<bool, Refused> {
+        let mut keeper = self.keeper()?.lock();
+        keeper.check()?;
+        let before = self.about.load_full();
+        let Some(tags) = change(&before.tags) else { return Ok(false) };
+        let next = About { tags, ..About::clone(&before) };
+        if let Some(journal) = &mut keeper.journal {
+            journal.about(&next).map_err(|error| not_written(&self.name, &error))?;
+        }
+        self.about.store(Arc::new(next));
+        Ok(true)
     }
 
     /// Takes no more changes, once `remove` has taken its file away.
@@ -350,6 +389,12 @@ mod tests {
         assert_eq!(store.comment("x", "E0", NOW), Err(Refused::Conflict));
         let next = store.comment("x", &about.etag(), NOW).unwrap();
         assert_ne!(next.etag(), about.etag());
+        let tags = Tags::from([("team".to_string(), "edge".to_string())]);
+        assert_eq!(store.tag(&|_: &Tags| Some(tags.clone())), Ok(true));
+        assert_eq!(store.tag(&|_: &Tags| None), Ok(false));
+        assert_eq!((store.about().etag(), &store.about().tags), (next.etag(), &tags));
+        let next = store.comment("y", &next.etag(), NOW).unwrap();
+        assert_eq!(next.tags, tags, "another comment leaves them");
         assert_eq!(store.end(Some(&about.etag()), || Ok(())), Err(Refused::Conflict));
         let failed = store.end(Some(&next.etag()), || Err(io::Error::other("full")));
         assert!(matches!(failed, Err(Refused::NotWritten(_))));
@@ -358,5 +403,47 @@ mod tests {
         assert_eq!(store.change(&put, None, NOW), Err(Refused::Gone));
         store.rename("other");
         assert_eq!(store.values().id(), "other");
+    }
+
+    #[test]
+    fn tags_that_are_given_at_once_are_all_kept() {
+        let held = Held { values: Values::empty("id", NOW), about: About::new(String::new(), NOW) };
+        let store = &Store::kept("flags", held, None);
+        let put = |key: String| {
+            let put = move |tags: &Tags| {
+                let mut tags = tags.clone();
+                std::thread::yield_now();
+                tags.insert(key.clone(), String::new());
+                Some(tags)
+            };
+            assert_eq!(store.tag(&put), Ok(true));
+        };
+        std::thread::scope(|scope| {
+            for of in 0..4 {
+                scope.spawn(move || (0..25).for_each(|at| put(format!("{of}/{at}"))));
+            }
+        });
+        assert_eq!(store.about().tags.len(), 100);
+    }
+
+    #[test]
+    fn what_a_fleet_says_takes_the_place_of_what_it_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flags.kv");
+        let (mut journal, _) = Journal::open(&path, "id").unwrap();
+        let mine = Held { values: Values::empty("id", NOW), about: About::new("a".into(), NOW) };
+        journal.begin(&mine.values, &mine.about).unwrap();
+        let store = Store::kept("flags", mine, Some(journal));
+        let pairs = [("a".to_string(), "1".to_string())];
+        let values = Values::restored("elsewhere", &pairs, (1, 2), 7).unwrap();
+        let theirs = Held { values, about: About::new("b".into(), Timestamp(3)) };
+        store.follow(theirs.clone()).unwrap();
+        store.follow(theirs.clone()).unwrap();
+        let values = theirs.values.with_id("id");
+        assert_eq!(store.held(), Held { values, about: theirs.about });
+        let put = Change::Batch(Batch::put("b".into(), "2".into()));
+        store.change(&put, Some(theirs.values.etag()), NOW).unwrap();
+        let (_, again) = Journal::open(&path, "id").unwrap();
+        assert_eq!(again.unwrap(), store.held());
     }
 }

@@ -108,7 +108,7 @@ impl Stores {
             Some(path) => Store::from_file(spec, path, now),
             None => self.opened(spec, now).unwrap_or_else(|error| {
                 tracing::error!(store = &*spec.name, %error, "the key value store cannot be kept on the disk; what it is given is gone with the process");
-                Store::kept(&spec.name, empty(&spec.id, String::new(), now), None)
+                Store::kept(&spec.name, empty(&spec.id, now), None)
             }),
         };
         Arc::new(store)
@@ -117,13 +117,13 @@ impl Stores {
     // A kept store that the configuration names, with what its journal says.
     fn opened(&self, spec: &StoreSpec, now: Timestamp) -> io::Result<Store> {
         let Some(path) = self.path(&spec.name) else {
-            return Ok(Store::kept(&spec.name, empty(&spec.id, String::new(), now), None));
+            return Ok(Store::kept(&spec.name, empty(&spec.id, now), None));
         };
         let (mut journal, held) = Journal::open(&path, &spec.id)?;
         let held = match held {
             Some(held) => held,
             None => {
-                let held = empty(&spec.id, String::new(), now);
+                let held = empty(&spec.id, now);
                 journal.begin(&held.values, &held.about)?;
                 held
             }
@@ -155,26 +155,37 @@ impl Stores {
     pub fn create(
         &self,
         name: &str,
-        comment: String,
+        about: About,
         data: &[Pair],
         now: Timestamp,
     ) -> Result<Arc<Store>, NotMade> {
-        let _turn = self.turn.lock();
-        let before = self.all.load_full();
-        if before.contains_key(name) {
-            return Err(NotMade::Exists);
-        }
-        if before.len() >= STORES_MAX {
-            return Err(NotMade::TooMany);
-        }
-        let id = id_of_name(name);
-        let mut held = empty(&id, comment, now);
+        let mut held = Held { values: Values::empty(&id_of_name(name), now), about };
         if !data.is_empty() {
             held.values = held
                 .values
                 .changed(&Change::Replace(data.to_vec()), now)
                 .map_err(NotMade::Values)?;
         }
+        self.make(name, held)
+    }
+
+    /// Says whether a store of this name may be made.
+    pub fn may_make(&self, name: &str) -> Result<(), NotMade> {
+        let all = self.all.load();
+        if all.contains_key(name) {
+            return Err(NotMade::Exists);
+        }
+        if all.len() >= STORES_MAX { Err(NotMade::TooMany) } else { Ok(()) }
+    }
+
+    /// Makes a store that holds just this, under the id of its name. It is on the disk when this
+    /// returns.
+    pub fn make(&self, name: &str, held: Held) -> Result<Arc<Store>, NotMade> {
+        let _turn = self.turn.lock();
+        self.may_make(name)?;
+        let before = self.all.load_full();
+        let id = id_of_name(name);
+        let held = Held { values: held.values.with_id(&id), ..held };
         let journal = self.path(name).map(|path| fresh(&path, &id, &held)).transpose();
         let journal = journal.map_err(|error| NotMade::NotWritten(error.to_string()))?;
         let store = Arc::new(Store::kept(name, held, journal));
@@ -216,8 +227,8 @@ impl Stores {
     }
 }
 
-fn empty(id: &str, comment: String, now: Timestamp) -> Held {
-    Held { values: Values::empty(id, now), about: About::new(comment, now) }
+fn empty(id: &str, now: Timestamp) -> Held {
+    Held { values: Values::empty(id, now), about: About::new(String::new(), now) }
 }
 
 // What lies there may be of a store of this name that a file has taken the place of: it goes.
@@ -233,6 +244,7 @@ fn fresh(path: &Path, id: &str, held: &Held) -> io::Result<Journal> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::journal::Tags;
     use super::super::snapshot::Batch;
     use super::*;
 
@@ -248,14 +260,21 @@ mod tests {
         store.change(&change, None, NOW).unwrap();
     }
 
+    // A store of which nothing is said.
+    fn nothing(now: Timestamp) -> About {
+        About::new(String::new(), now)
+    }
+
     #[test]
     fn stores_are_there_again_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let stores = Stores::open(folder.path()).unwrap();
         let named = stores.follow(&[spec("named", None)], NOW).remove(0);
         put(&named, "a");
-        let made = stores.create("made", "mine".into(), &[("x".into(), "y".into())], NOW).unwrap();
-        let taken = stores.create("made", String::new(), &[], NOW);
+        let tags = Tags::from([("team".to_string(), "edge".to_string())]);
+        let mine = About { tags, ..About::new("mine".into(), NOW) };
+        let made = stores.create("made", mine, &[("x".into(), "y".into())], NOW).unwrap();
+        let taken = stores.create("made", nothing(NOW), &[], NOW);
         assert!(matches!(taken, Err(NotMade::Exists)));
         put(&made, "b");
         drop((named, stores));
@@ -269,7 +288,8 @@ mod tests {
         assert!(matches!(stores.remove("made", Some(&again.about().etag())), Some(Ok(()))));
         assert!(stores.find("made").is_none() && stores.remove("made", None).is_none());
         assert!(Stores::open(folder.path()).unwrap().find("made").is_none());
-        let new = stores.create("made", String::new(), &[], Timestamp(9_001)).unwrap();
+        let later = Timestamp(9_001);
+        let new = stores.create("made", nothing(later), &[], later).unwrap();
         assert_eq!(new.values().count(), 0);
     }
 
@@ -296,9 +316,9 @@ mod tests {
     fn there_are_so_many_stores_and_no_more() {
         let stores = Stores::in_memory();
         for at in 0..STORES_MAX {
-            stores.create(&format!("s{at}"), String::new(), &[], NOW).unwrap();
+            stores.create(&format!("s{at}"), nothing(NOW), &[], NOW).unwrap();
         }
-        let more = stores.create("more", String::new(), &[], NOW);
+        let more = stores.create("more", nothing(NOW), &[], NOW);
         assert!(matches!(more, Err(NotMade::TooMany)));
     }
 }

@@ -49,6 +49,11 @@ pub struct LambdaResponse {
     pub body: Option<Bytes>,
 }
 
+/// What a request has, of which one that goes on has something. The event itself has none of it, nor
+/// an answer whose status is called as API Gateway's is: both are returned by mistake.
+const REQUEST: [&str; 7] =
+    ["body", "clientIp", "headers", "method", "origin", "querystring", "uri"];
+
 /// Reads what a function returned to an event.
 ///
 /// # Errors
@@ -58,14 +63,25 @@ pub fn read(event: &EdgeEvent<'_>, returned: &[u8]) -> Result<EdgeAnswer, Mistak
     let value: Value = serde_json::from_slice(returned)
         .map_err(|error| Mistake::new(Rule::Object, "the value", &error.to_string()))?;
     let Value::Object(object) = &value else {
-        return Err(Mistake::new(Rule::Object, "the value", &value.to_string()));
+        // Not what is in it: that may be a request.
+        let found = if value.is_array() { "an array".into() } else { value.to_string() };
+        return Err(Mistake::new(Rule::Object, "the value", &found));
     };
     match &event.response {
+        // A request is no response, nor is what has no status at all.
+        Some(_) if !object.contains_key("status") => Err(neither(object)),
         Some(shown) => response(event, shown, object).map(EdgeAnswer::Response),
         // What has a status is an answer.
         None if object.contains_key("status") => made(event, object).map(EdgeAnswer::Response),
+        None if !REQUEST.iter().any(|member| object.contains_key(*member)) => Err(neither(object)),
         None => request(event, object).map(EdgeAnswer::Request),
     }
+}
+
+// By the names of its members alone: a request that is returned for a response says secrets.
+fn neither(object: &Map<String, Value>) -> Mistake {
+    let members: Vec<&str> = object.keys().map(String::as_str).collect();
+    Mistake::new(Rule::Neither, "the value", &members.join(", "))
 }
 
 fn request(
@@ -432,6 +448,9 @@ mod tests {
                 json!({"status": 200, "headers": {"x-cache": [{"value": "Hit"}]}}),
                 Rule::BlockedHeader,
             ),
+            (json!({}), Rule::Neither),
+            (json!({"Records": [{"cf": {}}]}), Rule::Neither),
+            (json!({"statusCode": 403, "statusDescription": "Forbidden"}), Rule::Neither),
             (json!(null), Rule::Object),
             (json!("text"), Rule::Object),
             (json!([]), Rule::Object),
@@ -442,6 +461,20 @@ mod tests {
         at_origin.place = LambdaPlace::OriginRequest;
         let large = json!({"status": 200, "body": "x".repeat(1 << 20)});
         assert!(told(&at_origin, &large).is_ok());
+    }
+
+    #[test]
+    fn a_request_that_is_returned_for_a_response_is_told_without_what_it_says() {
+        let fields = section(&[("Authorization", "Bearer secret")]);
+        let request = given(&event(LambdaPlace::ViewerRequest, &fields));
+        assert!(request.to_string().contains("secret"));
+        let mut event = event(LambdaPlace::ViewerResponse, &fields);
+        let fields = Fields::Section(&fields);
+        event.response = Some(EdgeResponse { status: 200, description: "OK", fields });
+        for (returned, found) in [(request.clone(), "headers"), (json!([request]), "an array")] {
+            let mistake = read(&event, returned.to_string().as_bytes()).unwrap_err();
+            assert!(mistake.found.contains(found) && !mistake.detail().contains("secret"));
+        }
     }
 
     #[test]
@@ -458,7 +491,17 @@ mod tests {
         let change = response_of(changed(&event, "headers", set));
         let kept = change.fields.unwrap();
         assert!(kept.contains("via") && kept.contains("x-b") && !kept.contains("x-a"));
-        assert_eq!(changed(&event, "headers", json!({})), Err(Rule::ReadOnlyHeader));
+        let anew = json!({"status": "404", "headers": {"x-b": [{"value": "2"}]}});
+        let anew = response_of(told(&event, &anew));
+        assert_eq!(anew.status, Some(404));
+        let kept = anew.fields.unwrap();
+        assert!(kept.contains("via") && kept.contains("x-b") && !kept.contains("x-a"));
+        let other = json!({"via": [{"value": "1.1 b"}]});
+        assert_eq!(changed(&event, "headers", other), Err(Rule::ReadOnlyHeader));
+        let request = json!({"uri": "/", "method": "GET", "headers": {}});
+        for wrong in [request, json!({}), json!({"statusCode": 200})] {
+            assert_eq!(told(&event, &wrong), Err(Rule::Neither), "{wrong}");
+        }
         event.place = LambdaPlace::ViewerResponse;
         assert_eq!(changed(&event, "status", json!(301)), Err(Rule::StatusChanged));
         assert!(changed(&event, "status", json!(200)).is_ok());

@@ -75,6 +75,11 @@ fn lay_over(
             continue;
         }
         let Some((known, values)) = returned.iter().find(|(known, _)| *known == name) else {
+            if name == "via" && !shown.place.is_request() {
+                // CloudFront shows none in a response: one that a function made anew has none.
+                out.push(spelled, value);
+                continue;
+            }
             may_change(shown.place, &name)?;
             is_same = false;
             continue;
@@ -150,11 +155,9 @@ pub fn groups(map: &Map<String, Value>) -> Result<Vec<Group<'_>>, Mistake> {
             let Some(value) = entry.get("value").and_then(Value::as_str) else {
                 return Err(Mistake::new(Rule::HeaderEntry, path(), ""));
             };
-            // A key that is there is the name, however it is spelled.
-            let key = entry.get("key").filter(|key| !key.is_null());
-            let is_the_name = key
-                .is_none_or(|key| key.as_str().is_some_and(|key| key.eq_ignore_ascii_case(&name)));
-            if !is_the_name {
+            // The name is the map's. A key beside the value spells it, or is left from another name
+            // whose entry was taken, as in CloudFront's own example.
+            if entry.get("key").is_some_and(|key| !key.is_null() && !key.is_string()) {
                 return Err(Mistake::new(Rule::HeaderName, path(), ""));
             }
             values.push(value);
@@ -216,6 +219,8 @@ mod tests {
         returned["x-a"] = json!([{"value": "3"}]);
         returned["X-New"] = json!([{"key": "x-new", "value": "ü"}, {"value": " b "}]);
         returned["x-empty"] = json!([]);
+        // As it stood under another name.
+        returned["x-other"] = json!([{"key": "X-A", "value": "1"}]);
         assert_eq!(
             told(LambdaPlace::OriginRequest, &returned),
             Ok(Some(vec![
@@ -225,8 +230,20 @@ mod tests {
                 "X-Cache: Miss".into(),
                 "X-New: ü".into(),
                 "X-New: b".into(),
+                "X-Other: 1".into(),
             ]))
         );
+    }
+
+    #[test]
+    fn a_response_made_anew_keeps_its_via() {
+        for place in [LambdaPlace::OriginResponse, LambdaPlace::ViewerResponse] {
+            let kept = vec!["Via: 1.1 a".to_string(), "X-Cache: Miss".into(), "X-B: 1".into()];
+            assert_eq!(told(place, &json!({"x-b": [{"value": "1"}]})), Ok(Some(kept)));
+            for values in [json!([]), json!([{"value": "1.1 b"}])] {
+                assert_eq!(told(place, &json!({"via": values})), Err(Rule::ReadOnlyHeader));
+            }
+        }
     }
 
     #[test]
@@ -254,7 +271,7 @@ mod tests {
             (with("x-b", json!(["text"])), Rule::HeaderEntry),
             (with("x-b", json!([{"key": "X-B"}])), Rule::HeaderEntry),
             (with("x-b", json!([{"value": 1}])), Rule::HeaderEntry),
-            (with("x-b", json!([{"key": "X-C", "value": "1"}])), Rule::HeaderName),
+            (with("x-b", json!([{"key": 5, "value": "1"}])), Rule::HeaderName),
             (with("x b", json!([{"value": "1"}])), Rule::HeaderName),
             (with("x-b", json!([{"value": "a\r\nb: c"}])), Rule::HeaderValue),
             (with("x-b", json!([{"value": "x".repeat(30_000)}])), Rule::HeadersSize),

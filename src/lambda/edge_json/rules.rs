@@ -9,6 +9,8 @@ use crate::functions::rules::is_disallowed;
 pub enum Rule {
     /// It is no object.
     Object,
+    /// It has nothing of a request, and no status.
+    Neither,
     ReadOnlyHeader,
     BlockedHeader,
     /// A member of `headers` is no array.
@@ -75,6 +77,9 @@ impl Rule {
         match self {
             Self::Object => {
                 "The Lambda function returned an invalid json: The json output must be an object type."
+            }
+            Self::Neither => {
+                "The Lambda function result failed validation: The object is neither a request nor a response."
             }
             Self::ReadOnlyHeader => {
                 "The Lambda function result failed validation: The function tried to add, delete, or change a read-only header."

@@ -19,6 +19,9 @@ use crate::message::refusal::Rule;
 use crate::message::request::{Fields, Known, KnownFields, RequestHead, RequestId, split_target};
 use crate::semantics::lists::{members, parse_digits};
 
+/// How every head ends.
+const END: &[u8] = b"\r\n\r\n";
+
 /// Whether the viewer wants to go on using the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -44,25 +47,33 @@ pub enum NoHead {
     Refused(Rule),
 }
 
+/// How many octets of `buffer` a head is to be read from: all of them where they end as a head
+/// does, and most often are one, which is then looked through only once; else what [`find_end`]
+/// says.
+pub fn reach(buffer: &[u8], limits: &Limits) -> Result<usize, NoHead> {
+    if buffer.ends_with(END) { Ok(buffer.len()) } else { find_end(buffer, limits) }
+}
+
 /// Where the head ends in `buffer`, if it does. Also refuses early what can never become a head.
 pub fn find_end(buffer: &[u8], limits: &Limits) -> Result<usize, NoHead> {
     // An empty line before a request is skipped (RFC 9112 §2.2); more than one is not a request.
     let skipped = if buffer.starts_with(b"\r\n") { 2 } else { 0 };
-    // One pass: a CR or LF that is not half of a line's end, and a NUL, may reach neither cache nor
-    // origin.
-    let (mut line, mut end) = (skipped, None);
-    for at in memchr::memchr3_iter(b'\r', b'\n', 0, &buffer[skipped..]).map(|at| skipped + at) {
-        match buffer[at] {
-            b'\r' if buffer.get(at + 1).is_none_or(|next| *next == b'\n') => {}
-            b'\n' if at > skipped && buffer[at - 1] == b'\r' => {
-                if at == line + 1 {
-                    end = Some(at + 1);
-                    break;
-                }
-                line = at + 1;
-            }
-            _ => return Err(NoHead::Refused(Rule::LineEnd)),
+    // Whole lines up to the empty one. A CR or LF that is not half of a line's end, and a NUL, may
+    // reach neither cache nor origin.
+    let (mut line, mut lines, mut end) = (skipped, 0, None);
+    for at in memchr::memchr_iter(b'\n', &buffer[skipped..]).map(|at| skipped + at) {
+        if at == skipped || buffer[at - 1] != b'\r' {
+            return Err(NoHead::Refused(Rule::LineEnd));
         }
+        lines += 1;
+        if at == line + 1 {
+            end = Some(at + 1);
+            break;
+        }
+        line = at + 1;
+    }
+    if strays(&buffer[skipped..end.unwrap_or(buffer.len())], lines) {
+        return Err(NoHead::Refused(Rule::LineEnd));
     }
     let head = &buffer[..end.unwrap_or(buffer.len())];
     if head.len() - skipped > limits.head_bytes {
@@ -76,7 +87,16 @@ pub fn find_end(buffer: &[u8], limits: &Limits) -> Result<usize, NoHead> {
     end.ok_or(NoHead::Partial)
 }
 
-/// Reads and checks a head of `len` octets, which `find_end` has found and looked through.
+// Says whether there is a NUL, or a CR beside those of so many line ends; the last octet may be one
+// whose LF has not come yet. Without a branch for each octet.
+fn strays(octets: &[u8], lines: usize) -> bool {
+    let halves = usize::from(octets.last() == Some(&b'\r'));
+    memchr::memchr_iter(b'\r', octets).count() != lines + halves
+        || octets.iter().fold(false, |found, octet| found | (*octet == 0))
+}
+
+/// Reads and checks the head that begins `buffer`; it lies within `len` octets, as [`reach`] or
+/// [`find_end`] says.
 pub fn read<'b>(
     buffer: &'b [u8],
     len: usize,
@@ -86,21 +106,13 @@ pub fn read<'b>(
     limits: &Limits,
 ) -> Result<Head<'b>, NoHead> {
     let refused = NoHead::Refused;
-    let head = &buffer[..len];
+    let octets = &buffer[..len];
     let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, lines) {
-        Ok(httparse::Status::Complete(parsed)) if parsed == len => {}
-        Ok(_) => return Err(refused(Rule::Malformed)),
-        Err(httparse::Error::TooManyHeaders) => return Err(refused(Rule::ManyFields)),
-        Err(httparse::Error::Version) => {
-            return Err(refused(if names_a_version(head) {
-                Rule::Version
-            } else {
-                Rule::Malformed
-            }));
-        }
-        Err(_) => return Err(refused(Rule::Malformed)),
-    }
+    let parsed = request.parse_with_uninit_headers(octets, lines);
+    let len = match parsed {
+        Ok(httparse::Status::Complete(len)) if is_strict(&octets[..len], &request, limits) => len,
+        _ => return Err(refused(unread_rule(parsed, octets, limits))),
+    };
     let version = match request.version {
         Some(0) => Version::Http10,
         Some(1) => Version::Http11,
@@ -131,7 +143,7 @@ pub fn read<'b>(
         return Err(refused(Rule::UnsafePath));
     }
     let framing = framing(version, &known)?;
-    let after = after(version, &known, Fields::Lines(fields));
+    let after = after(version, &known);
     let scheme = if connection.tls.is_some() { Scheme::Https } else { connection.scheme };
     let fields = Fields::Lines(fields);
     let request = RequestHead {
@@ -150,6 +162,42 @@ pub fn read<'b>(
         connection,
     };
     Ok(Head { request, framing, after, len })
+}
+
+// Says of a head that was parsed whether `find_end` would find its end where the parser did. That
+// takes a bare LF for the end of a line and skips any number of empty lines, but lets no other CR
+// and no NUL pass.
+fn is_strict(head: &[u8], request: &httparse::Request<'_, '_>, limits: &Limits) -> bool {
+    let skipped = if head.starts_with(b"\r\n") { 2 } else { 0 };
+    let is_skipped = !matches!(head.get(skipped), Some(b'\r' | b'\n'));
+    // Where a name begins, the line before has ended.
+    let follows_an_end = |line: &httparse::Header<'_>| {
+        let at = line.name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+        head.get(..at).is_some_and(|before| before.ends_with(b"\r\n"))
+    };
+    is_skipped
+        && head.ends_with(END)
+        && head.len() - skipped <= limits.head_bytes
+        && request.headers.iter().all(follows_an_end)
+}
+
+// The rule that a head breaks which cannot be parsed, or is not strict.
+#[cold]
+fn unread_rule(parsed: httparse::Result<usize>, octets: &[u8], limits: &Limits) -> Rule {
+    match (find_end(octets, limits), parsed) {
+        (Err(NoHead::Refused(rule)), _) => rule,
+        (Ok(end), Err(error)) => broken_rule(error, &octets[..end]),
+        (Ok(_) | Err(NoHead::Partial), _) => Rule::Malformed,
+    }
+}
+
+// The rule that a head breaks which cannot be parsed.
+fn broken_rule(error: httparse::Error, head: &[u8]) -> Rule {
+    match error {
+        httparse::Error::TooManyHeaders => Rule::ManyFields,
+        httparse::Error::Version if names_a_version(head) => Rule::Version,
+        _ => Rule::Malformed,
+    }
 }
 
 // Two spaces and a well-formed version: a request line, but not of a protocol that is spoken here.
@@ -172,7 +220,9 @@ fn authority_and_target<'b>(
     known: &KnownFields<'b>,
 ) -> Result<(&'b str, &'b str), NoHead> {
     let refused = NoHead::Refused(Rule::BadTarget);
-    if !target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#') {
+    // Without a branch for each octet.
+    let is_bad = |b: u8| !(0x21..=0x7e).contains(&b) | (b == b'#');
+    if target.bytes().fold(false, |found, b| found | is_bad(b)) {
         return Err(refused);
     }
     if known.is_repeated(Known::Host) {
@@ -237,13 +287,10 @@ fn framing(version: Version, known: &KnownFields<'_>) -> Result<Framing, NoHead>
     }
 }
 
-fn after(version: Version, known: &KnownFields<'_>, fields: Fields<'_>) -> After {
+fn after(version: Version, known: &KnownFields<'_>) -> After {
     let says = |word: &[u8]| {
-        known.has(Known::Connection)
-            && fields
-                .get_all("connection")
-                .flat_map(members)
-                .any(|member| member.eq_ignore_ascii_case(word))
+        let mut all = known.all(Known::Connection).flat_map(members);
+        all.any(|member| member.eq_ignore_ascii_case(word))
     };
     match version {
         _ if says(b"close") => After::Close,
@@ -262,19 +309,27 @@ mod tests {
         Connection::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)))
     }
 
-    fn judge(text: &[u8]) -> Result<(Framing, After, String, String), NoHead> {
-        let limits = Limits::default();
-        let len = find_end(text, &limits)?;
+    // What a head says, as far as it is compared.
+    type Said = (Framing, After, String, String);
+
+    fn judge(text: &[u8]) -> Result<Said, NoHead> {
+        judge_within(text, reach(text, &Limits::default())?).map(|(said, _)| said)
+    }
+
+    // What a head says that lies within `len` octets, and how many it takes.
+    fn judge_within(text: &[u8], len: usize) -> Result<(Said, usize), NoHead> {
         let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut method = Method::GET;
         let connection = connection();
-        let head = read(text, len, &mut lines, &mut method, &connection, &limits)?;
-        Ok((
-            head.framing,
-            head.after,
-            head.request.authority.to_string(),
-            head.request.path.to_string(),
-        ))
+        let head = read(text, len, &mut lines, &mut method, &connection, &Limits::default())?;
+        let (authority, path) = (head.request.authority, head.request.path);
+        Ok(((head.framing, head.after, authority.into(), path.into()), head.len))
+    }
+
+    // The same in two passes: only what the first has found is shown to the second.
+    fn judge_slowly(text: &[u8]) -> Result<(Said, usize), NoHead> {
+        let len = find_end(text, &Limits::default())?;
+        judge_within(&text[..len], len)
     }
 
     fn refused(text: &str) -> u16 {
@@ -319,6 +374,12 @@ mod tests {
         }
         assert_eq!(
             judge(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x, CLOSE\r\n\r\n").unwrap().1,
+            After::Close
+        );
+        assert_eq!(
+            judge(b"GET / HTTP/1.1\r\nConnection: x\r\nHost: h\r\nconnection: close\r\n\r\n")
+                .unwrap()
+                .1,
             After::Close
         );
         assert_eq!(judge(b"GET / HTTP/1.1\r\nHost: h\r\n"), Err(NoHead::Partial));
@@ -428,7 +489,105 @@ mod tests {
         assert!(judge(format!("GET /{fits} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).is_ok());
     }
 
+    // Octet by octet, as the rule says it.
+    fn find_end_slowly(buffer: &[u8]) -> Result<usize, NoHead> {
+        let skipped = if buffer.starts_with(b"\r\n") { 2 } else { 0 };
+        let mut line = skipped;
+        for at in skipped..buffer.len() {
+            let (before, behind) = (at.checked_sub(1).map(|at| buffer[at]), buffer.get(at + 1));
+            match buffer[at] {
+                0 => return Err(NoHead::Refused(Rule::LineEnd)),
+                b'\r' if behind.is_some_and(|next| *next != b'\n') => {
+                    return Err(NoHead::Refused(Rule::LineEnd));
+                }
+                b'\n' if at == skipped || before != Some(b'\r') => {
+                    return Err(NoHead::Refused(Rule::LineEnd));
+                }
+                b'\n' if at == line + 1 => return Ok(at + 1),
+                b'\n' => line = at + 1,
+                _ => {}
+            }
+        }
+        Err(NoHead::Partial)
+    }
+
+    #[test]
+    fn each_short_head_ends_where_the_rule_says() {
+        let alphabet = [b'\r', b'\n', 0, b'a'];
+        for len in 0..8u32 {
+            for number in 0..4usize.pow(len) {
+                let octets: Vec<u8> =
+                    (0..len).map(|at| alphabet[number / 4usize.pow(at) % 4]).collect();
+                let found = find_end(&octets, &Limits::default());
+                assert_eq!(found, find_end_slowly(&octets), "{octets:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_is_found_before_whatever_follows_it() {
+        let head = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+        for (before, behind) in [
+            ("", ""),
+            ("\r\n", ""),
+            ("", head),
+            ("", "0\r\n\r\n"),
+            ("", "\r\n\r\n"),
+            ("", "\n\r\n\r\n"),
+        ] {
+            let text = format!("{before}{head}{behind}");
+            let text = text.as_bytes();
+            assert_eq!(reach(text, &Limits::default()), Ok(text.len()));
+            let (said, len) = judge_within(text, text.len()).unwrap();
+            assert_eq!((said.3.as_str(), len), ("/a", before.len() + head.len()), "{text:?}");
+        }
+        for (text, rule) in [
+            ("\n", Rule::LineEnd),
+            ("\r\n\r\n", Rule::Malformed),
+            ("GET /a HTTP/1.1\n", Rule::LineEnd),
+            ("GET /a HTTP/1.1\r\nHost: h\n", Rule::LineEnd),
+            ("GET /a HTTP/1.1\r\nHost: h\n\n", Rule::LineEnd),
+            ("GET /a HTTP/1.1\r\nHost: h\nA: b\r\n", Rule::LineEnd),
+            ("GET /a HTTP/1.1\r\nHost: h\r\nA: b\rc\r\n", Rule::LineEnd),
+            ("GET /a HTTP/1.1\r\nHost: h\r\nA: \0\r\n", Rule::LineEnd),
+        ] {
+            let text = format!("{text}{head}");
+            let text = text.as_bytes();
+            assert_eq!(judge(text), Err(NoHead::Refused(rule)), "{text:?}");
+            assert_eq!(judge_slowly(text).map(|(said, _)| said), judge(text), "{text:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn one_pass_reads_what_two_read(
+            pieces in proptest::collection::vec(0..15usize, 0..10),
+            line in any::<bool>(),
+        ) {
+            const PIECES: [&str; 15] = [
+                "GET /a HTTP/1.1\r\n",
+                "GET / HTTP/2.0\r\n",
+                "Host: h\r\n",
+                "Host: h\n",
+                "Content-Length: 3\r\n",
+                "A: b\r\n",
+                "A: b \r\n",
+                "A:\r\n",
+                "\r\n",
+                "\n",
+                "\r",
+                "\0",
+                " ",
+                ":",
+                "a",
+            ];
+            let mut text = String::from(if line { "GET /a HTTP/1.1\r\nHost: h\r\n" } else { "" });
+            pieces.iter().for_each(|at| text.push_str(PIECES[*at]));
+            text.push_str("\r\n\r\n");
+            let text = text.as_bytes();
+            prop_assert_eq!(judge_within(text, text.len()), judge_slowly(text));
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = judge(&bytes);

@@ -3,51 +3,56 @@
 //! A connection is used again only if request and response were both whole, neither side asked to
 //! close, and the edge is not draining. That is decided in `Next::of` and nowhere else.
 
+mod buffers;
 mod file;
 mod half;
 pub mod head;
+mod interims;
+mod request_body;
+mod waits;
 pub mod write;
 
-use std::collections::VecDeque;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use http::Method;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Instant, timeout};
 
+use self::buffers::{Buffers, consume};
 use self::half::Half;
 use self::head::{After, Head, NoHead};
+use self::interims::{Interims, Waiting};
+use self::request_body::{ViewerBody, pump};
+use self::waits::{Waits, Woke};
 use self::write::{SendEnd, Sent, To, Watched};
 use super::exchange_log::{ExchangeRecord, LoggedHead, record_hit, record_refused};
 use super::message;
 use super::places::Place;
 use super::{Gauges, Worker, tunnels};
+use crate::acme::Issuing;
+use crate::acme::board::Board;
+use crate::base::boxed::{Reused, boxed};
+use crate::body::Body;
 use crate::body::arena::LARGE;
-use crate::body::framing::{Decoded, Decoder, Framing};
+use crate::body::framing::{Decoder, Framing};
 use crate::body::tunnel::{TunnelEnd, carry};
-use crate::body::{Body, BodyError, Source};
 use crate::deliver::sink::Http1Lines;
 use crate::distribution::limits::FIELDS_MAX;
 use crate::distribution::limits::Limits;
-use crate::message::connection::{Connection, Version};
-use crate::message::interim::{Interim, TakesInterims};
+use crate::message::connection::{Connection, Scheme, Version};
 use crate::message::refusal::Rule;
-use crate::message::request::{Known, ViewerRequest};
-use crate::message::response::ViewerResponse;
+use crate::message::request::{Known, RequestHead, ViewerRequest};
 use crate::message::stored::Stored;
 use crate::proxy::exchange::{Begun, request_of};
 use crate::proxy::hit::{self, Hit};
-use crate::semantics::fields::FieldSection;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
-use crate::semantics::trailers::{TRAILERS_MAX, keep_allowed};
 
 /// Composed answers to pipelined requests are written at the latest at this size.
 const OUT_MAX: usize = 64 * 1024;
@@ -59,67 +64,6 @@ const INLINE: usize = 16 * 1024;
 const COPIED: u64 = 512 * 1024;
 /// Octets read at a time.
 const READ: usize = 16 * 1024;
-
-/// What a connection waits for beside octets. Made once: a timer or a place in a queue for each
-/// request would cost more than answering it from the store.
-struct Waits {
-    drained: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Runs out at the latest when the wait does; until then it is left alone.
-    sleep: Pin<Box<Sleep>>,
-    /// Both have been polled: each wakes our task.
-    is_armed: bool,
-    /// Has changed once the edge drains.
-    seen: tokio::sync::watch::Receiver<bool>,
-}
-
-enum Woke {
-    Read(std::io::Result<usize>),
-    TimedOut,
-    Drained,
-}
-
-impl Waits {
-    fn new(mut draining: tokio::sync::watch::Receiver<bool>, first: Duration) -> Self {
-        let seen = draining.clone();
-        let drained = Box::pin(async move {
-            let _ = draining.wait_for(|draining| *draining).await;
-        });
-        Self { drained, sleep: Box::pin(tokio::time::sleep(first)), is_armed: false, seen }
-    }
-
-    // Looks at the clock only if it may have been the clock that woke us: a wait that has just
-    // begun cannot be over, and both are awake to our task since they were first polled.
-    fn begin(&self, until: Instant) -> bool {
-        // What ran out, or was said, while we were busy has woken us already and will not do so
-        // again.
-        let is_over = self.sleep.is_elapsed() || self.seen.has_changed().unwrap_or(true);
-        if is_over || self.sleep.deadline() > until {
-            return false;
-        }
-        self.is_armed
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, until: Instant, is_idle: bool) -> Poll<Woke> {
-        if is_idle {
-            if self.drained.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Woke::Drained);
-            }
-            // Only now is each of them awake to our task: a wait whose octets were there already
-            // has asked neither.
-            self.is_armed = true;
-        }
-        if self.sleep.deadline() > until {
-            self.sleep.as_mut().reset(until);
-        }
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= until {
-                return Poll::Ready(Woke::TimedOut);
-            }
-            self.sleep.as_mut().reset(until);
-        }
-        Poll::Pending
-    }
-}
 
 /// A tunnel's octets, on their way into its record, however it ends.
 struct Carrying<'f> {
@@ -225,7 +169,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync>(
 
 impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     async fn run(&mut self) {
-        let mut waits = Waits::new(self.worker.draining.clone(), self.limits.idle);
+        let mut waits = Waits::new(self.worker, self.limits.idle);
         loop {
             let Some(len) = self.next_head(&mut waits).await else { return };
             let next = match self.on_head(len) {
@@ -235,11 +179,11 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                     self.after_large(next, *finish)
                 }
                 Step::Mapped(next, stored, span, mut finish) => {
-                    Box::pin(self.send_lying(&stored, span, &mut finish.sent)).await;
+                    Box::pin(self.send_mapped(&stored, span, &mut finish.sent)).await;
                     self.after_large(next, *finish)
                 }
                 Step::Refused(rule) => return Box::pin(self.refuse(rule)).await,
-                Step::Full(framing, after) => Box::pin(self.exchange(framing, after)).await,
+                Step::Full(framing, after) => Reused::new(|| self.exchange(framing, after)).await,
             };
             if next == Next::Close {
                 let _ = write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await;
@@ -253,13 +197,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
         }
     }
 
-    // Waits for a whole head. Before its first octet the idle limit counts, after it one absolute
-    // deadline.
+    // Waits for a whole head, and says within how many octets it lies. Before its first octet the
+    // idle limit counts, after it one absolute deadline.
     async fn next_head(&mut self, waits: &mut Waits) -> Option<usize> {
         let mut deadline: Option<Instant> = None;
         loop {
             if !self.buffer.is_empty() {
-                match head::find_end(&self.buffer, &self.limits) {
+                match head::reach(&self.buffer, &self.limits) {
                     Ok(len) => return Some(len),
                     Err(NoHead::Refused(rule)) => {
                         Box::pin(self.refuse(rule)).await;
@@ -279,7 +223,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             let mut is_fresh = is_idle && waits.begin(until);
             let woke = std::future::poll_fn(|cx| {
                 self.take_buffers();
-                match std::pin::pin!(self.io.read_buf(&mut self.buffer)).poll(cx) {
+                self.buffer.reserve(READ.min(self.limits.head_bytes));
+                match pin!(self.io.read_buf(&mut self.buffer)).poll(cx) {
                     Poll::Ready(read) => Poll::Ready(Woke::Read(read)),
                     Poll::Pending => {
                         if is_idle {
@@ -311,13 +256,12 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
 
     fn take_buffers(&mut self) {
         if self.buffer.capacity() == 0 && self.out.capacity() == 0 {
-            let buffers = self.worker.buffers();
-            (self.buffer, self.out, self.key) = (buffers.read, buffers.out, buffers.key);
+            let Buffers { read, out, key } = Buffers::take();
+            (self.buffer, self.out, self.key) = (read, out, key);
         }
-        self.buffer.reserve(READ.min(self.limits.head_bytes));
     }
 
-    // An idle connection holds no buffer.
+    // A connection that waits holds no buffer.
     fn give_back_buffers(&mut self) {
         if self.buffer.is_empty() && self.out.is_empty() {
             let (read, out, key) = (
@@ -325,41 +269,39 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 std::mem::take(&mut self.out),
                 std::mem::take(&mut self.key),
             );
-            self.worker.give_back(super::Buffers { read, out, key, ..super::Buffers::default() });
+            Buffers { read, out, key }.give_back();
         }
     }
 
     // The synchronous part: parse, try the hit step, or make an owned request of it.
-    fn on_head(&mut self, len: usize) -> Step {
+    fn on_head(&mut self, within: usize) -> Step {
         let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let mut method = Method::GET;
         let edge = &self.worker.core.edge;
         let now = edge.clock.now();
-        let mut head = match head::read(
-            &self.buffer,
-            len,
-            &mut lines,
-            &mut method,
-            &self.connection,
-            &self.limits,
-        ) {
+        let (connection, limits) = (&self.connection, &self.limits);
+        let read = head::read(&self.buffer, within, &mut lines, &mut method, connection, limits);
+        let mut head = match read {
             Ok(head) => head,
             Err(NoHead::Refused(rule)) => return Step::Refused(rule),
             Err(NoHead::Partial) => return Step::Refused(Rule::Malformed),
         };
+        let len = head.len;
         head.request.id = self.worker.next_id();
+        // While an order is open; before routing, whatever the host.
+        if edge.issuing.challenges.is_pending()
+            && let Some(answer) = proof_shown(&edge.issuing, &head.request)
+        {
+            self.out.extend_from_slice(answer.as_bytes());
+            consume(&mut self.buffer, len);
+            return Step::Answered(Next::Close);
+        }
         let running = edge.running_cell().load();
         let step = match hit::hit(edge, &running, &head.request, &mut self.key, now) {
             Ok(hit) => {
-                let later = || {
-                    Box::new(ExchangeRecord::of_hit(
-                        self.worker,
-                        &running,
-                        (&head.request, &self.connection),
-                        &hit,
-                        now,
-                    ))
-                };
+                let told = (&head.request, connection);
+                let later =
+                    || Box::new(ExchangeRecord::of_hit(self.worker, &running, told, &hit, now));
                 let step = answer_hit(
                     self.worker,
                     &mut self.out,
@@ -378,6 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 let number = edge.invalidations.head();
                 let mut request = ViewerRequest::from_head(
                     &head.request,
+                    &self.buffer[..len],
                     &self.connection,
                     now,
                     number,
@@ -392,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
                 Step::Full(head.framing, head.after)
             }
         };
-        self.buffer.advance(len);
+        consume(&mut self.buffer, len);
         step
     }
 
@@ -404,7 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     }
 
     // Has the kernel send a body from where it lies, behind its head.
-    async fn send_lying(&mut self, stored: &Arc<Stored>, span: Span, sent: &mut Sent) {
+    async fn send_mapped(&mut self, stored: &Arc<Stored>, span: Span, sent: &mut Sent) {
         let stall = self.limits.stall;
         let done = match self.io.plain() {
             Some(tcp) => match file::send_head(tcp, &self.out, stall).await {
@@ -445,17 +388,21 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
 
     // Serving, the request's body beside it.
     async fn exchange(&mut self, framing: Framing, after: After) -> Next {
-        let Some(Full { begun, mut interims, told, expects }) = self.full.take() else {
-            return Next::Close;
-        };
         // Answers composed before are not held back by a slow origin, nor overtaken by a 100.
-        if write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err() {
+        if !self.out.is_empty()
+            && write::flush_out(&mut self.io, &mut self.out, self.limits.stall).await.is_err()
+        {
             return Next::Close;
         }
-        let mut finish = ExchangeRecord::new(&begun, told, self.worker);
-        let draining = self.worker.is_draining();
+        if framing == Framing::None {
+            self.give_back_buffers();
+        }
+        let (worker, full) = (self.worker, &mut self.full);
+        let Some(full) = full else { return Next::Close };
+        let mut finish = ExchangeRecord::new(&full.begun, std::mem::take(&mut full.told), worker);
+        let draining = worker.is_draining();
         let after = if draining { After::Close } else { after };
-        let request = request_of(&begun);
+        let request = request_of(&full.begun);
         let to = To {
             version: request.version,
             after,
@@ -464,39 +411,32 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
             stall: self.limits.stall,
             now: request.arrived_at,
         };
-        let core = Arc::clone(&self.worker.core);
         let read = if framing == Framing::None {
-            let serving = std::pin::pin!(core.serve(begun, Body::Empty));
-            match interims.pass_on(&mut self.io, &mut self.out, to.stall, serving).await {
-                Some(response) => {
-                    finish.answered(response);
-                    if matches!(finish.response.body, Body::Tunnel(_)) {
-                        Box::pin(self.tunnel(&mut finish)).await;
-                        return Next::Close;
-                    }
-                    write::send(
-                        &mut self.io,
-                        &mut self.out,
-                        to,
-                        &mut finish.response,
-                        &mut finish.sent,
-                    )
-                    .await;
-                    true
-                }
-                None => false,
+            // In a scope of its own: what is waited for behind it lies where serving lay.
+            let is_answered = {
+                let serving = pin!(worker.core.serve(&mut full.begun, Body::Empty));
+                let (io, out) = (&mut self.io, &mut self.out);
+                pin!(full.interims.pass_on(io, out, to.stall, serving, &mut finish)).await
+            };
+            self.full = None;
+            self.take_buffers();
+            if matches!(finish.response.body, Body::Tunnel(_)) {
+                Box::pin(self.tunnel(&mut finish)).await;
+                return Next::Close;
             }
+            if is_answered {
+                let (io, out) = (&mut self.io, &mut self.out);
+                write::send(io, out, to, &mut finish.response, &mut finish.sent).await;
+            }
+            is_answered
         } else {
+            let Some(Full { begun, interims, expects, .. }) = self.full.take() else {
+                return Next::Close;
+            };
+            let core = Arc::clone(&worker.core);
             // Boxed: it is the larger by far, and every other request would carry its size about.
-            Box::pin(self.exchange_with_body(
-                core,
-                begun,
-                (framing, &mut finish),
-                to,
-                expects,
-                interims,
-            ))
-            .await
+            let finish = (framing, &mut finish);
+            boxed(|| self.exchange_with_body(core, begun, finish, to, expects, interims)).await
         };
         let end = finish.sent.end;
         drop(finish);
@@ -528,7 +468,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     async fn exchange_with_body(
         &mut self,
         core: Arc<crate::proxy::Proxy>,
-        begun: Begun,
+        mut begun: Begun,
         (framing, finish): (Framing, &mut ExchangeRecord),
         to: To,
         expects: bool,
@@ -536,60 +476,42 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + Send + Sync> Session<'_, S> {
     ) -> bool {
         let io = parking_lot::Mutex::new(&mut self.io);
         let (mut reading, mut writing) = (Half(&io), Half(&io));
-        let (tx, rx) = mpsc::channel(2);
-        let wanted = Arc::new(Notify::new());
-        let length = match framing {
-            Framing::Length(len) => Some(len),
-            Framing::Chunked | Framing::Close | Framing::None => None,
-        };
-        let (whole, received) = (Arc::<Whole>::default(), Arc::new(AtomicU64::new(0)));
-        let counted = Arc::clone(&received);
-        let body = Body::Wire(
-            Box::new(ViewerBody {
-                pieces: rx,
-                wanted: Arc::clone(&wanted),
-                asked: false,
-                whole: Arc::clone(&whole),
-            }),
-            length,
-        );
+        let (body, wanted, pieces) = ViewerBody::begin(framing);
+        let counted = Arc::clone(&pieces.received);
         let out = &mut self.out;
         let is_again = {
-            let mut respond = std::pin::pin!(async {
-                let mut serving = std::pin::pin!(core.serve(begun, body));
+            let mut respond = pin!(async {
+                let mut serving = pin!(core.serve(&mut begun, body));
                 let mut to = to;
-                let response = if expects {
+                let is_answered = if expects {
                     tokio::select! {
                         response = &mut serving => {
                             // We sent no "100 Continue": the viewer may rightly skip the body, and
                             // then what comes next is a request to it and a body to us. So the
                             // connection closes.
                             to.after = After::Close;
-                            Some(response)
+                            finish.answered(response);
+                            true
                         }
                         // Serving wants the body: the viewer may send it (RFC 9110 §10.1.1).
                         () = wanted.notified() => {
                             let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
                             let _ = write::write_parts(&mut writing, [go_on, b"", b""], to.stall, None).await;
-                            interims.pass_on(&mut writing, out, to.stall, serving).await
+                            interims.pass_on(&mut writing, out, to.stall, serving, finish).await
                         }
                     }
                 } else {
-                    interims.pass_on(&mut writing, out, to.stall, serving).await
+                    interims.pass_on(&mut writing, out, to.stall, serving, finish).await
                 };
-                let Some(response) = response else { return After::Close };
-                finish.answered(response);
+                if !is_answered {
+                    return After::Close;
+                }
                 write::send(&mut writing, out, to, &mut finish.response, &mut finish.sent).await;
                 to.after
             });
-            let mut gone = std::pin::pin!(half::reset(&io));
-            let mut pump = std::pin::pin!(pump(
-                &mut reading,
-                &mut self.buffer,
-                Decoder::new(framing),
-                Pieces { tx, whole, received },
-                &self.limits
-            ));
+            let mut gone = pin!(half::reset(&io));
+            let (decoder, limits) = (Decoder::new(framing), &self.limits);
+            let mut pump = pin!(pump(&mut reading, &mut self.buffer, decoder, pieces, limits));
             let mut read = None;
             let after = loop {
                 tokio::select! {
@@ -646,6 +568,20 @@ struct Full {
     expects: bool,
 }
 
+// What a CA is answered that looks for a proof.
+#[cold]
+fn proof_shown(issuing: &Issuing, request: &RequestHead<'_>) -> Option<String> {
+    if request.scheme != Scheme::Http || *request.method != Method::GET {
+        return None;
+    }
+    let text = issuing.challenges.text(request.path)?;
+    Board::count(&issuing.board.proofs_shown);
+    Some(format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+        text.len()
+    ))
+}
+
 fn answer_hit(
     worker: &Worker,
     out: &mut Vec<u8>,
@@ -676,161 +612,4 @@ fn answer_hit(
             _ => Step::Answered(next),
         },
     }
-}
-
-/// Interim responses on their way to an HTTP/1.1 viewer.
-struct Interims(Option<Arc<Waiting>>);
-
-/// Those that came and were not sent yet, and the waker of the task that sends them.
-#[derive(Default)]
-struct Waiting(parking_lot::Mutex<(VecDeque<Interim>, Option<Waker>)>);
-
-impl TakesInterims for Waiting {
-    fn take(&self, interim: Interim) {
-        let mut waiting = self.0.lock();
-        if waiting.0.len() < message::INTERIMS {
-            waiting.0.push_back(interim);
-            if let Some(waker) = waiting.1.take() {
-                waker.wake();
-            }
-        }
-    }
-}
-
-impl Interims {
-    // HTTP/1.0 knows none (RFC 9110 §15.2).
-    fn listen(request: &mut ViewerRequest, last: &mut Option<Arc<Waiting>>) -> Self {
-        if request.version == Version::Http10 {
-            return Self(None);
-        }
-        // The one before serves again, unless its request is still held by a fetch.
-        match last.as_mut().and_then(Arc::get_mut) {
-            Some(last) => *last = Waiting::default(),
-            None => *last = Some(Arc::default()),
-        }
-        let waiting = last.clone();
-        request.interim = waiting.clone().map(|waiting| waiting as _);
-        Self(waiting)
-    }
-
-    /// Writes each as it comes, until the final answer is there; `None` once the viewer has reset
-    /// the connection.
-    async fn pass_on<W: AsyncWrite + Watched + Unpin>(
-        &mut self,
-        io: &mut W,
-        out: &mut Vec<u8>,
-        stall: Duration,
-        mut serving: Pin<&mut impl Future<Output = ViewerResponse>>,
-    ) -> Option<ViewerResponse> {
-        loop {
-            // Pending: there are interim responses to pass on.
-            let came: Poll<Option<ViewerResponse>> = {
-                let mut gone = std::pin::pin!(write::reset(&*io));
-                let next = std::future::poll_fn(|cx| {
-                    if let Poll::Ready(response) = serving.as_mut().poll(cx) {
-                        return Poll::Ready(Poll::Ready(Some(response)));
-                    }
-                    if let Some(waiting) = &self.0 {
-                        let mut waiting = waiting.0.lock();
-                        if !waiting.0.is_empty() {
-                            return Poll::Ready(Poll::Pending);
-                        }
-                        waiting.1 = Some(cx.waker().clone());
-                    }
-                    gone.as_mut().poll(cx).map(|()| Poll::Ready(None))
-                });
-                next.await
-            };
-            let interims = self.0.as_ref().map(|waiting| std::mem::take(&mut waiting.0.lock().0));
-            for interim in interims.into_iter().flatten() {
-                write::write_interim(out, &interim);
-            }
-            if let Poll::Ready(response) = came {
-                return response;
-            }
-            let _ = write::flush_out(io, out, stall).await;
-        }
-    }
-}
-
-/// Set once a body was read to its end: the trailers behind it.
-type Whole = parking_lot::Mutex<Option<FieldSection>>;
-
-/// A request body as serving reads it.
-struct ViewerBody {
-    pieces: mpsc::Receiver<Result<Bytes, BodyError>>,
-    wanted: Arc<Notify>,
-    asked: bool,
-    /// Without this, the end of the pieces is not the body's.
-    whole: Arc<Whole>,
-}
-
-/// Where the pieces of a request body go.
-struct Pieces {
-    tx: mpsc::Sender<Result<Bytes, BodyError>>,
-    whole: Arc<Whole>,
-    /// Octets so far.
-    received: Arc<AtomicU64>,
-}
-
-impl Source for ViewerBody {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        if !self.asked {
-            self.asked = true;
-            self.wanted.notify_one();
-        }
-        let piece = std::task::ready!(self.pieces.poll_recv(cx));
-        if piece.is_none() && self.whole.lock().is_none() {
-            return Poll::Ready(Some(Err(BodyError::Truncated)));
-        }
-        Poll::Ready(piece)
-    }
-
-    fn take_trailers(&mut self) -> FieldSection {
-        self.whole.lock().as_mut().map(std::mem::take).unwrap_or_default()
-    }
-}
-
-// Reads a request body from the connection and hands it on, at the reader's pace. True if it was
-// read whole.
-async fn pump<R: AsyncRead + Unpin>(
-    io: &mut R,
-    buffer: &mut BytesMut,
-    mut decoder: Decoder,
-    pieces: Pieces,
-    limits: &Limits,
-) -> bool {
-    let Pieces { tx, whole, received } = pieces;
-    let mut total = 0u64;
-    let broken = loop {
-        match decoder.decode(buffer) {
-            Decoded::Done => {
-                let mut trailers = decoder.take_trailers();
-                keep_allowed(&mut trailers, TRAILERS_MAX);
-                *whole.lock() = Some(trailers);
-                return true;
-            }
-            Decoded::Broken(why) => break why,
-            Decoded::Data(data) => {
-                total += data.len() as u64;
-                received.store(total, Ordering::Relaxed);
-                if total > limits.request_body {
-                    break BodyError::TooLarge;
-                }
-                // An error says that serving dropped the body: the rest is read and thrown away,
-                // for as long as the caller waits.
-                let _ = tx.send(Ok(data)).await;
-            }
-            Decoded::More => {
-                buffer.reserve(READ);
-                match timeout(limits.stall, io.read_buf(buffer)).await {
-                    Ok(Ok(n)) if n > 0 => {}
-                    Ok(_) => break BodyError::Truncated,
-                    Err(_) => break BodyError::Stalled,
-                }
-            }
-        }
-    };
-    let _ = tx.send(Err(broken)).await;
-    false
 }

@@ -60,7 +60,16 @@ impl SendEnd {
 }
 
 /// Status line: the reason phrase is for people only.
+#[inline]
 pub fn write_status(out: &mut Vec<u8>, status: u16) {
+    // Most are this one, and what is known beforehand is a few moves.
+    if status == 200 {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    write_other_status(out, status);
+}
+
+fn write_other_status(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"HTTP/1.1 ");
     decimal(out, u64::from(status));
     out.push(b' ');
@@ -143,7 +152,11 @@ pub async fn send<W: AsyncWrite + Watched + Unpin>(
         }
         return;
     }
+    let is_copied = copy_small(out, &delimited, &response.body, &mut sent.bytes);
     loop {
+        if is_copied {
+            break;
+        }
         // What is composed goes out before we wait for more.
         let next = futures_poll(&mut response.body);
         let piece = match next {
@@ -182,6 +195,22 @@ pub async fn send<W: AsyncWrite + Watched + Unpin>(
         Delimited::Close => SendEnd::WholeByClose,
         _ => SendEnd::Whole,
     };
+}
+
+// A short body that is all there is copied beside its head from where it lies: true if so.
+fn copy_small(
+    out: &mut Vec<u8>,
+    delimited: &Delimited,
+    body: &crate::body::Body,
+    total: &mut u64,
+) -> bool {
+    let (Delimited::Length(len), Some(octets)) = (delimited, body.at_hand()) else { return false };
+    if octets.len() as u64 != *len || out.len() + octets.len() > SMALL {
+        return false;
+    }
+    out.extend_from_slice(octets);
+    *total += *len;
+    true
 }
 
 // One look without waiting; the waker is thrown away, because a pending body is polled again at

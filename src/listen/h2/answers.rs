@@ -18,15 +18,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     // Head and body of a hit, framed at once if the windows take them.
-    pub(super) fn answer_hit(
-        &mut self,
-        id: u32,
-        hit: &Hit<'_>,
-        now: Timestamp,
-        scratch: &mut Vec<u8>,
-    ) {
+    pub(super) fn answer_hit(&mut self, id: u32, hit: &Hit<'_>, now: Timestamp) {
         let start = self.begin_block(hit.status());
-        hit.write(&mut HpackBlock { out: &mut self.out, scratch }, now);
+        hit.write(&mut HpackBlock(&mut self.out), now);
         let len = hit.span.map_or(0, |span| span.len());
         if len == 0 {
             frame::end_block(&mut self.out, start, id, flag::END_STREAM);
@@ -132,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     pub(super) fn begin_head(&mut self, response: &ViewerResponse, is_head: bool) -> usize {
         let now = self.worker.core.edge.clock.now();
         let start = self.begin_block(response.status);
-        let mut sink = HpackBlock { out: &mut self.out, scratch: &mut self.scratch.lines };
+        let mut sink = HpackBlock(&mut self.out);
         message::write_fields(response, is_head, now, &mut sink);
         start
     }

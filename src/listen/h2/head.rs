@@ -4,6 +4,7 @@
 use http::Method;
 use smallvec::SmallVec;
 
+use crate::base::octets;
 use crate::distribution::host::parse_authority;
 use crate::distribution::limits::Limits;
 use crate::listen::h2::hpack::decode::FieldList;
@@ -49,46 +50,55 @@ pub struct Parts<'b> {
 }
 
 impl<'b> Parts<'b> {
-    /// Sorts a block's fields. `cookies` takes the one cookie that several lines are (§8.2.3).
-    pub fn read(list: &'b FieldList, cookies: &'b mut Vec<u8>) -> Result<Self, NoHead> {
-        let mut parts = Self::default();
+    /// Sorts a block's fields into parts that say nothing yet: with their lines on the stack they
+    /// are too large to be handed on. `cookies` takes the one cookie that several lines are
+    /// (§8.2.3).
+    pub fn read(&mut self, list: &'b FieldList, cookies: &'b mut Vec<u8>) -> Result<(), NoHead> {
+        // Nearly all heads are text without controls: that is seen at once, not in each piece.
+        let (all, has_controls) =
+            (std::str::from_utf8(list.octets()).ok(), has_controls(list.octets()));
+        let text = |at: usize, octets: &'b [u8]| match all {
+            Some(all) => all.get(at..at + octets.len()).ok_or(NoHead::Malformed),
+            None => text(octets),
+        };
         let (mut crumbs, mut place) = (0, 0);
-        for (name, value) in list.iter() {
-            check_value(value)?;
+        for (at, name, value) in list.places() {
+            if is_padded(value) || has_controls && check_value(value).is_err() {
+                return Err(NoHead::Malformed);
+            }
             if let [b':', pseudo @ ..] = name {
                 // All of them come first, and none twice (§8.3).
-                if !parts.lines.is_empty() || parts.host.is_some() || crumbs > 0 {
+                if !self.lines.is_empty() || self.host.is_some() || crumbs > 0 {
                     return Err(NoHead::Malformed);
                 }
-                parts.pseudo(pseudo, value)?;
+                self.pseudo(pseudo, text(at + name.len(), value)?)?;
                 continue;
             }
             check_name(name, value)?;
             if name == b"host" {
-                if parts.host.replace(value).is_some() {
+                if self.host.replace(value).is_some() {
                     return Err(NoHead::Refused(Rule::ManyHosts));
                 }
             } else if name == b"cookie" {
                 if crumbs == 0 {
                     // Its place among the others; its value is known once all of them are.
-                    parts.lines.push(httparse::Header { name: "cookie", value: b"" });
-                    place = parts.lines.len() - 1;
+                    self.lines.push(httparse::Header { name: "cookie", value: b"" });
+                    place = self.lines.len() - 1;
                 }
                 cookies.extend_from_slice(if crumbs > 0 { b"; " } else { b"" });
                 cookies.extend_from_slice(value);
                 crumbs += 1;
             } else {
-                parts.lines.push(httparse::Header { name: text(name)?, value });
+                self.lines.push(httparse::Header { name: text(at, name)?, value });
             }
         }
         if crumbs > 0 {
-            parts.lines[place].value = cookies;
+            self.lines[place].value = cookies;
         }
-        Ok(parts)
+        Ok(())
     }
 
-    fn pseudo(&mut self, name: &[u8], value: &'b [u8]) -> Result<(), NoHead> {
-        let value = text(value)?;
+    fn pseudo(&mut self, name: &[u8], value: &'b str) -> Result<(), NoHead> {
         let slot = match name {
             b"method" => &mut self.method,
             b"protocol" => &mut self.protocol,
@@ -167,7 +177,8 @@ impl<'b> Parts<'b> {
         if target.is_empty() {
             return Err(NoHead::Malformed);
         }
-        let is_visible = target.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'#');
+        let is_visible =
+            target.bytes().fold(true, |all, b| all & (b > 0x20) & (b < 0x7f) & (b != b'#'));
         let (path, query) = split_target(target);
         // The server as a whole (§8.3.1): `*` stays what it is.
         let is_asterisk = target == "*" && *method == Method::OPTIONS;
@@ -229,10 +240,18 @@ fn text(octets: &[u8]) -> Result<&str, NoHead> {
     std::str::from_utf8(octets).map_err(|_| NoHead::Malformed)
 }
 
+/// Octets of a token in lower case.
+static OF_NAME: [bool; 256] = octets::table!(|octet| is_of_name(octet));
+
+const fn is_of_name(octet: u8) -> bool {
+    matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'.' | b'^' | b'`' | b'|' | b'~')
+}
+
 // §8.2.1 and §8.2.2: lower-case tokens, and nothing that belongs to one connection of HTTP/1.
+// Nearly all are good, so none of these checks has a branch for each octet.
 fn check_name(name: &[u8], value: &[u8]) -> Result<(), NoHead> {
-    let is_token = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'.' | b'^' | b'`' | b'|' | b'~');
-    if name.is_empty() || !name.iter().all(is_token) {
+    let is_token = name.iter().fold(true, |all, b| all & OF_NAME[usize::from(*b)]);
+    if name.is_empty() || !is_token {
         return Err(NoHead::Malformed);
     }
     let is_connections = match name.len() {
@@ -247,14 +266,18 @@ fn check_name(name: &[u8], value: &[u8]) -> Result<(), NoHead> {
 }
 
 fn check_value(value: &[u8]) -> Result<(), NoHead> {
+    if is_padded(value) || has_controls(value) { Err(NoHead::Malformed) } else { Ok(()) }
+}
+
+fn is_padded(value: &[u8]) -> bool {
     let is_space = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
-    // Controls would be line ends elsewhere; HTAB may stand within.
-    let is_bad = |b: &u8| (*b < 0x20 && *b != b'\t') || *b == 0x7f;
-    if is_space(value.first()) || is_space(value.last()) || value.iter().any(is_bad) {
-        Err(NoHead::Malformed)
-    } else {
-        Ok(())
-    }
+    is_space(value.first()) || is_space(value.last())
+}
+
+// Controls would be line ends elsewhere; HTAB may stand within.
+fn has_controls(octets: &[u8]) -> bool {
+    let is_bad = |b: &u8| ((*b < 0x20) & (*b != b'\t')) | (*b == 0x7f);
+    octets.iter().fold(false, |any, b| any | is_bad(b))
 }
 
 #[cfg(test)]
@@ -281,6 +304,7 @@ mod tests {
     fn read(fields: &[(&str, &str)]) -> Result<String, NoHead> {
         let at = "127.0.0.1:1".parse().unwrap();
         let connection = Connection {
+            id: Default::default(),
             peer: at,
             local: at,
             scheme: Scheme::Https,
@@ -289,7 +313,8 @@ mod tests {
             asker: Asker::Viewer,
         };
         let (list, mut cookies) = (list(fields), Vec::new());
-        let mut parts = Parts::read(&list, &mut cookies)?;
+        let mut parts = Parts::default();
+        parts.read(&list, &mut cookies)?;
         if parts.purpose(1)? == Purpose::WebSocket {
             parts = parts.into_upgrade("ours");
         }
@@ -310,6 +335,55 @@ mod tests {
             length,
             lines.join(",")
         ))
+    }
+
+    #[test]
+    fn rfc9113_8_2_1_each_octet_of_names_values_and_targets() {
+        for octet in 0..=255u8 {
+            let text = [b'a', octet, b'z'];
+            let is_token = octet.is_ascii_lowercase()
+                || octet.is_ascii_digit()
+                || b"-_!#$%&'*+.^`|~".contains(&octet);
+            assert_eq!(check_name(&text, b"").is_ok(), is_token, "{octet:x} in a name");
+            let may_stand = octet == b'\t' || !octet.is_ascii_control();
+            assert_eq!(check_value(&text).is_ok(), may_stand, "{octet:x} in a value");
+            let Ok(text) = std::str::from_utf8(&text) else { continue };
+            let path = format!("/{text}");
+            let head: [(&str, &str); 4] = [PLAIN[0], PLAIN[1], PLAIN[2], (":path", &path)];
+            let is_target = octet.is_ascii_graphic() && octet != b'#';
+            assert_eq!(read(&head).is_ok(), is_target, "{octet:x} in a target");
+        }
+        assert!(check_name(b"", b"").is_err() && check_value(b"").is_ok());
+    }
+
+    #[test]
+    fn what_one_field_has_is_no_matter_of_another() {
+        // No text, half a character at the end of one field and the rest in the next, a control.
+        let read = |fields: &[(&[u8], &[u8])]| {
+            let mut list = FieldList::default();
+            list.clear(1 << 16);
+            for (name, value) in fields {
+                let write = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(name);
+                    out.extend_from_slice(value);
+                    Ok(name.len())
+                };
+                list.add(write).unwrap();
+            }
+            let mut cookies = Vec::new();
+            let mut parts = Parts::default();
+            let read = parts.read(&list, &mut cookies).map(|()| parts.lines.len());
+            read.map_err(|why| why == NoHead::Malformed)
+        };
+        let get = (&b":method"[..], &b"GET"[..]);
+        assert_eq!(read(&[get, (b"a", b"\xff"), (b"b", "\u{e4}".as_bytes())]), Ok(2));
+        assert_eq!(read(&[(b":path", b"/\xff"), (b"a", b"b")]), Err(true));
+        assert_eq!(read(&[(b":path", b"/\xc3"), (b"\xa4x", b"y")]), Err(true));
+        assert_eq!(read(&[get, (b"a", b"\xc3"), (b"\xa4x", b"y")]), Err(true));
+        assert_eq!(read(&[get, (b"a", b"\xc3"), (b"b", b"\xa4")]), Ok(2), "values are octets");
+        assert_eq!(read(&[(b":path", "/\u{e4}".as_bytes()), (b"a", b"\xff")]), Ok(1));
+        assert_eq!(read(&[get, (b"a", b"b"), (b"c", b"d\x01")]), Err(true));
+        assert_eq!(read(&[get, (b"a", b"b"), (b"c", b"d\te")]), Ok(2));
     }
 
     const PLAIN: [(&str, &str); 4] =
@@ -436,7 +510,8 @@ mod tests {
         }
         assert_eq!(read(&[&CONNECT[..], &CONNECT[1..2]].concat()), Err(NoHead::Malformed));
         let (list, mut cookies) = (list(&CONNECT), Vec::new());
-        let parts = Parts::read(&list, &mut cookies).unwrap();
+        let mut parts = Parts::default();
+        parts.read(&list, &mut cookies).unwrap();
         assert_eq!(parts.purpose(0), Err(NoHead::Refused(Rule::Connect)), "not offered");
     }
 }

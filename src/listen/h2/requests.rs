@@ -1,9 +1,13 @@
 //! Header blocks become hits or streams (RFC 9113 §8.1).
 
+use std::pin::pin;
+
 use super::head::Purpose;
 use super::hpack::block::HpackBlock;
 use super::stream::{StreamIo, Tunnelling};
 use super::*;
+use crate::base::boxed::boxed;
+use crate::listen::stream_request::StreamRequest;
 use crate::listen::{message, tunnels};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
@@ -127,10 +131,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         if scratch.list.is_over_limit() {
             return Err(NoHead::Refused(Rule::LongHead));
         }
-        let Buffers { list, cookies, key, lines, .. } = scratch;
+        let Buffers { list, cookies, key, .. } = scratch;
         let connection = Arc::clone(&self.connection);
         let our_key;
-        let mut parts = Parts::read(list, cookies)?;
+        let mut parts = Parts::default();
+        parts.read(list, cookies)?;
         let purpose = parts.purpose(self.limits.tunnels)?;
         if purpose == Purpose::WebSocket {
             our_key = tunnels::key();
@@ -140,32 +145,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         let mut head = parts.request(&method, &connection, &self.limits)?;
         head.id = self.worker.next_id();
         let announced = head::content_length(&head)?;
-        // DATA of a tunnel is no content.
-        let is_wrong = match purpose {
-            Purpose::Exchange => ends_stream && announced.is_some_and(|len| len > 0),
-            Purpose::WebSocket => announced.is_some(),
-        };
-        if is_wrong {
+        if is_misannounced(purpose, announced, ends_stream) {
             return Err(NoHead::Malformed);
         }
         let edge = &self.worker.core.edge;
-        let now = edge.clock.now();
-        let running = edge.running_cell().load();
+        let (now, running) = (edge.clock.now(), edge.running_cell().load());
         let mut declined = Declined::default();
         if ends_stream {
             match hit::hit(edge, &running, &head, key, now) {
                 Ok(hit) => {
-                    self.answer_hit(id, &hit, now, lines);
+                    self.answer_hit(id, &hit, now);
                     match self.streams.get_mut(&id) {
                         None => record_hit(self.worker, &running, &head, &hit, now),
                         Some(stream) => {
-                            stream.finish = Some(Box::new(ExchangeRecord::of_hit(
-                                self.worker,
-                                &running,
-                                (&head, &connection),
-                                &hit,
-                                now,
-                            )));
+                            let told = (&head, &connection);
+                            let finish =
+                                ExchangeRecord::of_hit(self.worker, &running, told, &hit, now);
+                            stream.finish = Some(Box::new(finish));
                         }
                     }
                     return Ok(());
@@ -173,24 +169,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
                 Err(why) => declined = why,
             }
         }
-        let expects = head.known.has(Known::Expect);
-        let mut request = ViewerRequest::from_head(
-            &head,
-            &connection,
-            now,
-            edge.invalidations.head(),
-            running.site.observes,
-        );
         let shared = Shared::new(id, Arc::clone(&self.ready));
-        request.interim = Some(Arc::<Shared>::clone(&shared));
         let (body, tunnel) = octets_of(purpose, &shared, announced, ends_stream);
-        let is_head = request.method == http::Method::HEAD;
-        let told = LoggedHead::of(&head, self.worker);
-        let begun = edge.begin(Arc::clone(&running), request, declined);
+        let StreamRequest { mut begun, finish, is_head, expects } = StreamRequest::begin(
+            self.worker,
+            (&running, now),
+            (&head, &connection),
+            declined,
+            Arc::<Shared>::clone(&shared),
+        );
         let is_call = begun.as_ref().is_ok_and(|exchange| exchange.wants.is_call());
-        let finish = Box::new(ExchangeRecord::new(&begun, told, self.worker));
         let core = Arc::clone(&self.worker.core);
-        let serving = Box::pin(async move { core.serve(begun, body).await });
+        let serving = boxed(|| async move { pin!(core.serve(&mut begun, body)).await });
         let mut stream = self.new_stream(shared, Phase::Serving(serving));
         stream.viewer_done = ends_stream;
         stream.tunnel = tunnel;
@@ -237,16 +227,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     }
 
     pub(super) fn answer_refused(&mut self, id: u32, ends_stream: bool, status: u16) {
+        let is_head = self.scratch.list.asks_for_head();
         let start = self.begin_block(status);
-        let scratch = &mut self.scratch.lines;
-        let text = message::write_refusal(status, &mut HpackBlock { out: &mut self.out, scratch });
-        let text = Bytes::from(text);
-        frame::end_block(&mut self.out, start, id, 0);
+        let text = message::write_refusal(status, &mut HpackBlock(&mut self.out));
+        // With the fields that a GET would have, and without its content (RFC 9110 §9.3.2).
+        let text = if is_head { Bytes::new() } else { Bytes::from(text) };
+        frame::end_block(&mut self.out, start, id, if is_head { flag::END_STREAM } else { 0 });
         let shared = Shared::new(id, Arc::clone(&self.ready));
         let sending = Sending { left: Some(text.len() as u64), body: Body::Empty, piece: text };
         let mut stream = self.new_stream(shared, Phase::Sending(sending));
         stream.viewer_done = ends_stream;
         self.add(id, stream);
+        if is_head {
+            self.ended(id);
+        }
+    }
+}
+
+// Whether a head says a length that its stream cannot have: DATA of a tunnel is no content.
+fn is_misannounced(purpose: Purpose, announced: Option<u64>, ends_stream: bool) -> bool {
+    match purpose {
+        Purpose::Exchange => ends_stream && announced.is_some_and(|len| len > 0),
+        Purpose::WebSocket => announced.is_some(),
     }
 }
 

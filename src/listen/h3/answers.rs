@@ -33,64 +33,86 @@ impl Write {
     }
 }
 
-impl Session {
-    // Head and body of a hit, written at once if QUIC takes them.
-    pub(super) fn answer_hit(
-        &mut self,
-        index: u32,
-        hit: &Hit<'_>,
-        now: Timestamp,
-        (out, lines): (&mut Vec<u8>, &mut Vec<u8>),
-    ) {
-        out.clear();
-        let start = frame::begin_headers(out);
-        encode::begin(out, hit.status());
-        hit.write(&mut QpackBlock { out: &mut *out, scratch: lines }, now);
-        frame::end_headers(out, start);
-        let len = hit.span.map_or(0, |span| span.len());
-        if len > 0 {
-            frame::write_data_head(out, len);
-        }
-        let head = out.len();
-        let span = hit.span.unwrap_or(crate::semantics::ranges::Span { start: 0, end: 0 });
-        let (mut body, mut piece, mut left) = (Body::Empty, Bytes::new(), len);
-        if len > 0 {
-            let whole = hit.stored.content.whole().filter(|_| len <= INLINE);
-            if let Some(whole) = whole {
-                out.extend_from_slice(&whole[span.start as usize..span.end as usize]);
-            } else if let Some(part) = hit.stored.content.part(span) {
-                piece = part;
-            } else if let Some(reader) = hit.stored.content.read(Some(span)) {
-                body = Body::Stored(reader);
-            } else {
-                return self.reset_stream(index, Code::Internal);
-            }
-        }
-        let is_whole = (out.len() - head) as u64 == len;
-        let written = match Write::of(self.quic.send_stream(stream_of(index)).write(out)) {
-            Write::Some(written) => written,
-            Write::Blocked => 0,
-            Write::Gone => return,
-        };
-        if is_whole && written == out.len() {
-            let _ = self.quic.send_stream(stream_of(index)).finish();
-            return self.answered_whole();
-        }
-        let early = written.saturating_sub(head);
-        if is_whole {
-            piece = Bytes::copy_from_slice(&out[head + early..]);
-            left -= early as u64;
-        }
-        let shared = Shared::new(index, Arc::clone(&self.ready));
-        let sending = Sending { body, piece, left: Some(left) };
-        let mut request = Request::new(shared, Phase::Sending(sending));
-        request.unsent.extend_from_slice(&out[written.min(head)..head]);
-        request.sent_early = early as u64;
-        request.is_last = left == 0;
-        self.add(index, request);
-    }
+/// What QUIC had no room for of a hit.
+pub(super) struct Unsent {
+    head: Bytes,
+    sending: Sending,
+    /// Octets of the body that it has taken.
+    early: u64,
+}
 
-    fn answered_whole(&mut self) {
+impl Unsent {
+    pub fn into_request(self, shared: Arc<Shared>, mut finish: ExchangeRecord) -> Request {
+        let is_last = self.sending.left == Some(0);
+        let mut request = Request::new(shared, Phase::Sending(self.sending));
+        request.unsent.extend_from_slice(&self.head);
+        request.is_last = is_last;
+        finish.sent.bytes = self.early;
+        request.finish = Some(Box::new(finish));
+        request
+    }
+}
+
+// Gives head and body of a hit to QUIC, and what that does not take at once back. Of the session it
+// needs nothing else, so that the request may borrow what it likes.
+pub(super) fn give_hit(
+    quic: &mut quinn_proto::Connection,
+    index: u32,
+    hit: &Hit<'_>,
+    now: Timestamp,
+    out: &mut Vec<u8>,
+) -> Result<Option<Unsent>, Begun> {
+    out.clear();
+    let start = frame::begin_headers(out);
+    encode::begin(out, hit.status());
+    hit.write(&mut QpackBlock(out), now);
+    frame::end_headers(out, start);
+    let len = hit.span.map_or(0, |span| span.len());
+    if len > 0 {
+        frame::write_data_head(out, len);
+    }
+    let (mut body, mut piece, mut copied) = (Body::Empty, Bytes::new(), 0_usize);
+    if let Some(span) = hit.span.filter(|_| len > 0) {
+        let content = &hit.stored.content;
+        let copy = content
+            .whole()
+            .filter(|whole| len <= INLINE && (len < SHARED || len < whole.len() as u64));
+        if let Some(whole) = copy {
+            out.extend_from_slice(&whole[span.start as usize..span.end as usize]);
+            copied = len as usize;
+        } else if let Some(part) = content.shared(span) {
+            piece = part;
+        } else if let Some(reader) = content.read(Some(span)) {
+            body = Body::Stored(reader);
+        } else {
+            return Err(Begun::Broken);
+        }
+    }
+    // What is larger is sent in turns.
+    let beside = if len <= INLINE { std::mem::take(&mut piece) } else { Bytes::new() };
+    let is_given = copied.max(beside.len()) as u64 == len;
+    let mut given = [Bytes::copy_from_slice(out), beside];
+    let written = quic.send_stream(stream_of(index)).write_chunks(&mut given);
+    if let Write::Gone = Write::of(written.map(|written| written.bytes)) {
+        return Err(Begun::Gone);
+    }
+    // What QUIC has taken is not in them any more.
+    if is_given && given.iter().all(Bytes::is_empty) {
+        let _ = quic.send_stream(stream_of(index)).finish();
+        return Ok(None);
+    }
+    let [mut rest, beside] = given;
+    let head = rest.split_to(rest.len().saturating_sub(copied));
+    if is_given {
+        piece = if copied > 0 { rest } else { beside };
+    }
+    let left = if is_given { piece.len() as u64 } else { len };
+    let sending = Sending { body, piece, left: Some(left) };
+    Ok(Some(Unsent { head, sending, early: len - left }))
+}
+
+impl Session {
+    pub(super) fn answered_whole(&mut self) {
         self.resets = self.resets.saturating_sub(1);
         self.idle_since = self.now;
     }
@@ -159,11 +181,11 @@ impl Session {
         let body = std::mem::take(&mut response.body);
         let bodiless = message::is_bodiless(is_head, response.status);
         let length = if bodiless { Some(0) } else { body.length() };
-        let Buffers { out, lines, .. } = scratch;
+        let out = &mut scratch.out;
         out.clear();
         let start = frame::begin_headers(out);
         encode::begin(out, response.status);
-        let mut sink = QpackBlock { out: &mut *out, scratch: lines };
+        let mut sink = QpackBlock(out);
         message::write_fields(&response, is_head, now, &mut sink);
         if !bodiless && let Some(len) = length {
             encode::field(out, b"content-length", itoa::Buffer::new().format(len).as_bytes());

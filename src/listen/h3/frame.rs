@@ -252,7 +252,8 @@ pub fn check_settings(payload: &[u8]) -> Result<(), Fatal> {
         let (id, first) = read_integer(rest).ok_or(short)?;
         let (_, second) = read_integer(&rest[first..]).ok_or(short)?;
         rest = &rest[first + second..];
-        if matches!(id, 0x2..=0x5) {
+        // Those of HTTP/2 that have no other meaning here are reserved (§7.2.4.1, §11.2.2).
+        if matches!(id, 0x0 | 0x2..=0x5) {
             return Err(Fatal(Code::Settings, "a setting of HTTP/2"));
         }
         if seen.contains(&id) {
@@ -374,6 +375,7 @@ mod tests {
             (&[0x6][..], Code::Frame),
             (&[0x6, 0x40][..], Code::Frame),
             (&[0x6, 1, 0x6, 1][..], Code::Settings),
+            (&[0x0, 0][..], Code::Settings),
             (&[0x2, 0][..], Code::Settings),
             (&[0x3, 0][..], Code::Settings),
             (&[0x4, 0][..], Code::Settings),

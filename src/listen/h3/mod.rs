@@ -8,6 +8,7 @@
 mod answers;
 mod control;
 pub mod frame;
+mod noise;
 pub mod qpack;
 mod requests;
 mod stream;
@@ -15,6 +16,7 @@ mod time;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
@@ -25,8 +27,9 @@ use tokio::time::{Duration, Instant};
 
 use self::control::Control;
 use self::frame::{Code, Fatal, Frames, Stage};
-use self::stream::{Request, Taken, TakenEnd};
-use super::exchange_log::{ExchangeRecord, LoggedHead, record_hit, record_refused};
+use self::noise::Noise;
+use self::stream::{Begun, Request, Taken, TakenEnd};
+use super::exchange_log::{ExchangeRecord, record_hit, record_refused};
 use super::h1::write::SendEnd;
 use super::h2::head::{self, NoHead, Parts, Purpose};
 use super::h2::stream::{Phase, Ready, Sending, Shared, StreamBody, WASTE, WASTE_TIME};
@@ -37,7 +40,6 @@ use crate::distribution::limits::Limits;
 use crate::distribution::site::Site;
 use crate::message::connection::{Connection, Scheme, TlsFacts, Version};
 use crate::message::refusal::Rule;
-use crate::message::request::{Known, ViewerRequest};
 use crate::message::response::ViewerResponse;
 use crate::proxy::hit::{self, Declined, Hit};
 use crate::record::LINE_MAX;
@@ -48,8 +50,11 @@ use crate::semantics::time::Timestamp;
 /// them.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
 pub const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Octets of a connection that wait to be sent or acknowledged, at most.
+/// Octets of a connection that wait to be sent or acknowledged, at most: of one, and of all of them
+/// together, of which each has a share, but not less than the least.
 pub const SEND_WINDOW: u64 = 1024 * 1024;
+const SEND_ALL: u64 = 1024 * 1024 * 1024;
+const SEND_LEAST: u64 = 64 * 1024;
 /// Streams of one direction that a viewer may have open: three are needed, others are stopped.
 pub const UNI_STREAMS: u32 = 16;
 /// Octets of a request body that wait for serving, at most; the rest stays in QUIC's window.
@@ -60,6 +65,8 @@ const READ: usize = 64 * 1024;
 const TURN: usize = 64 * 1024;
 /// Bodies up to here are written beside their head, without becoming a stream.
 const INLINE: u64 = 16 * 1024;
+/// Whole bodies from here on are lent to QUIC; smaller ones cost less to copy.
+const SHARED: u64 = 512;
 /// A field section may have so many coded octets more than `limits.head_bytes`.
 const SECTION_MORE: u64 = 16 * 1024;
 /// Streams that a viewer may end early, or break, beyond those it lets us answer.
@@ -69,6 +76,8 @@ const IDLE_FRAMES: u32 = 1_000;
 /// Between the word that a connection will end and its end, a round trip for requests that were on
 /// their way.
 const LAST_CALL: Duration = Duration::from_secs(1);
+/// How often it is looked at what QUIC has received that brings nothing further.
+const LISTEN: Duration = Duration::from_millis(100);
 /// Streams that are worked on before the driver looks at other connections again.
 const WORK: usize = 256;
 
@@ -128,8 +137,12 @@ pub struct Session {
     answered: u64,
     resets: u32,
     idle_frames: u32,
+    noise: Noise,
+    noise_at: Instant,
     leaving: Leaving,
     now: Instant,
+    /// What the clock said when a request of this pass was first read.
+    read_at: Option<Timestamp>,
     idle_since: Instant,
     looked_at: Instant,
     pinged_at: Instant,
@@ -148,7 +161,7 @@ impl Session {
         Gauges::add(&worker.gauges.accepted);
         let limits = site.limits.clone();
         let handshake = now + limits.handshake;
-        Self {
+        let mut this = Self {
             quic,
             worker,
             connection: Arc::new(connection),
@@ -163,14 +176,26 @@ impl Session {
             answered: 0,
             resets: 0,
             idle_frames: 0,
+            noise: Noise::default(),
+            noise_at: now,
             leaving: Leaving::No,
             now,
+            read_at: None,
             idle_since: now,
             looked_at: now,
             pinged_at: now,
             look_at: Some(handshake),
             held: Some((place, counted)),
-        }
+        };
+        this.share_window();
+        this
+    }
+
+    // Viewers that take nothing hold what is to be sent to them: the more connections there are,
+    // the less each may hold.
+    fn share_window(&mut self) {
+        let connections = self.worker.gauges.connections.load(Ordering::Relaxed);
+        self.quic.set_send_window(send_window(connections as u64));
     }
 
     /// Says whether the handshake is not done yet.
@@ -191,7 +216,11 @@ impl Session {
         scratch: &mut Buffers,
         facts: impl FnOnce(&quinn_proto::Connection) -> Option<TlsFacts>,
     ) -> bool {
-        self.now = now;
+        (self.now, self.read_at) = (now, None);
+        if self.held.as_ref().is_some_and(|(place, _)| !place.busy()) {
+            // Others need its place more: nothing was asked here for long.
+            self.close(Code::NoError);
+        }
         let acted = self.try_act(scratch, facts);
         scratch.out.clear();
         if let Err(Fatal(code, why)) = acted {
@@ -199,7 +228,20 @@ impl Session {
             Gauges::add(&self.worker.gauges.bad_requests);
             self.close(code);
         }
+        self.note_idle();
         !self.is_closed() && !self.ready.is_empty()
+    }
+
+    // A connection may be ended for others while it waits for its viewer: nothing is asked, and all
+    // that was answered has arrived.
+    fn note_idle(&mut self) {
+        if self.streams.is_empty()
+            && self.heads.is_empty()
+            && self.is_all_sent()
+            && let Some((place, _)) = &self.held
+        {
+            place.idle(self.idle_since.into_std());
+        }
     }
 
     fn try_act(
@@ -207,10 +249,11 @@ impl Session {
         scratch: &mut Buffers,
         facts: impl FnOnce(&quinn_proto::Connection) -> Option<TlsFacts>,
     ) -> Result<(), Fatal> {
+        self.count_noise()?;
         let mut facts = Some(facts);
         while let Some(event) = self.quic.poll() {
             match event {
-                Event::Connected => {
+                Event::Connected if !self.is_closed() => {
                     if let Some(facts) = facts.take() {
                         self.begin_session(facts)?;
                     }
@@ -224,6 +267,7 @@ impl Session {
                 }
                 Event::Stream(event) if !self.is_closed() => self.on_event(event, scratch)?,
                 Event::Stream(_)
+                | Event::Connected
                 | Event::HandshakeDataReady
                 | Event::DatagramReceived
                 | Event::DatagramsUnblocked => {}
@@ -340,6 +384,18 @@ impl Session {
         Ok(())
     }
 
+    fn count_noise(&mut self) -> Result<(), Fatal> {
+        let passed = self.now - self.noise_at;
+        if passed < LISTEN || self.is_closed() {
+            return Ok(());
+        }
+        self.noise_at = self.now;
+        if self.noise.note(&self.quic.stats().frame_rx, passed) {
+            return Ok(());
+        }
+        Err(Fatal(Code::ExcessiveLoad, "too many packets that bring nothing"))
+    }
+
     fn count_reset(&mut self) -> Result<(), Fatal> {
         self.resets += 1;
         if self.resets > RESETS {
@@ -347,6 +403,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+// What a connection of so many may hold of what it sends.
+fn send_window(connections: u64) -> u64 {
+    (SEND_ALL / connections.max(1)).clamp(SEND_LEAST, SEND_WINDOW)
 }
 
 // A request stream by its index: they are the viewer's own, of both directions.
@@ -361,4 +422,21 @@ fn index_of(id: StreamId) -> Option<u32> {
 
 fn varint(code: Code) -> VarInt {
     VarInt::from_u32(code as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_connections_may_hold_is_bounded() {
+        for connections in [0, 1, 1_000] {
+            assert_eq!(send_window(connections), SEND_WINDOW);
+        }
+        for connections in [1_025, 5_000, 16_384] {
+            assert!(send_window(connections) < SEND_WINDOW);
+            assert!(send_window(connections) * connections <= SEND_ALL);
+        }
+        assert_eq!(send_window(1_000_000), SEND_LEAST, "an answer still goes on");
+    }
 }

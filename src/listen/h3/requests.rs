@@ -1,9 +1,14 @@
 //! Request streams become hits or requests that are served (RFC 9114 §4.1).
 
+use std::pin::pin;
+
+use super::answers::give_hit;
 use super::frame::Piece;
 use super::qpack::block::QpackBlock;
 use super::qpack::decode::decode;
 use super::*;
+use crate::base::boxed::boxed;
+use crate::listen::stream_request::StreamRequest;
 
 impl Session {
     pub(super) fn on_new_request(
@@ -208,81 +213,80 @@ impl Session {
     }
 
     fn begin(&mut self, index: u32, ends: bool, scratch: &mut Buffers) -> Result<(), NoHead> {
+        match self.judge(index, ends, scratch)? {
+            Begun::Answered => self.answered_whole(),
+            Begun::TakenUp => self.look_soon(),
+            Begun::Gone => {}
+            Begun::Broken => self.reset_stream(index, Code::Internal),
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, index: u32, ends: bool, scratch: &mut Buffers) -> Result<Begun, NoHead> {
         if scratch.list.is_over_limit() {
             return Err(NoHead::Refused(Rule::LongHead));
         }
-        let Buffers { list, cookies, key, lines, out, .. } = scratch;
-        let connection = Arc::clone(&self.connection);
-        let parts = Parts::read(list, cookies)?;
+        let Buffers { list, cookies, key, out, .. } = scratch;
+        let (worker, connection) = (&self.worker, &self.connection);
+        let mut parts = Parts::default();
+        parts.read(list, cookies)?;
         // No tunnels: extended CONNECT is not offered (RFC 9220 §3).
         if parts.purpose(0)? != Purpose::Exchange {
             return Err(NoHead::Malformed);
         }
         let method = parts.method()?;
-        let mut head = parts.request(&method, &connection, &self.limits)?;
+        let mut head = parts.request(&method, connection, &self.limits)?;
         head.version = Version::Http3;
-        head.id = self.worker.next_id();
+        head.id = worker.next_id();
         let announced = head::content_length(&head)?;
         if ends && announced.is_some_and(|len| len > 0) {
             return Err(NoHead::Malformed);
         }
-        let worker = Arc::clone(&self.worker);
         let edge = &worker.core.edge;
-        let now = edge.clock.now();
+        let now = *self.read_at.get_or_insert_with(|| edge.clock.now());
         let running = edge.running_cell().load();
         let mut declined = Declined::default();
         if ends {
             match hit::hit(edge, &running, &head, key, now) {
                 Ok(hit) => {
-                    self.answer_hit(index, &hit, now, (out, lines));
-                    match self.streams.get_mut(&index) {
-                        None => record_hit(&worker, &running, &head, &hit, now),
-                        Some(request) => {
-                            let (head, connection) = (&head, &connection);
-                            let mut finish = ExchangeRecord::of_hit(
-                                &worker,
-                                &running,
-                                (head, connection),
-                                &hit,
-                                now,
-                            );
-                            finish.sent.bytes = request.sent_early;
-                            request.finish = Some(Box::new(finish));
-                        }
+                    let given = give_hit(&mut self.quic, index, &hit, now, out);
+                    if let Ok(Some(unsent)) = given {
+                        let told = (&head, connection);
+                        let finish = ExchangeRecord::of_hit(worker, &running, told, &hit, now);
+                        let shared = Shared::new(index, Arc::clone(&self.ready));
+                        shared.queue();
+                        self.streams.insert(index, unsent.into_request(shared, finish));
+                        return Ok(Begun::TakenUp);
                     }
-                    return Ok(());
+                    record_hit(worker, &running, &head, &hit, now);
+                    return Ok(given.err().unwrap_or(Begun::Answered));
                 }
                 Err(why) => declined = why,
             }
         }
-        let expects = head.known.has(Known::Expect);
-        let mut request = ViewerRequest::from_head(
-            &head,
-            &connection,
-            now,
-            edge.invalidations.head(),
-            running.site.observes,
-        );
         let shared = Shared::new(index, Arc::clone(&self.ready));
-        request.interim = Some(Arc::<Shared>::clone(&shared));
         let body = match ends {
             true => Body::Empty,
             false => Body::Wire(Box::new(StreamBody(Arc::clone(&shared))), announced),
         };
-        let is_head = request.method == http::Method::HEAD;
-        let told = LoggedHead::of(&head, &worker);
-        let begun = edge.begin(Arc::clone(&running), request, declined);
-        let finish = Box::new(ExchangeRecord::new(&begun, told, &worker));
+        let StreamRequest { mut begun, finish, is_head, expects } = StreamRequest::begin(
+            worker,
+            (&running, now),
+            (&head, connection),
+            declined,
+            Arc::<Shared>::clone(&shared),
+        );
         let core = Arc::clone(&worker.core);
-        let serving = Box::pin(async move { core.serve(begun, body).await });
+        let serving = boxed(|| async move { pin!(core.serve(&mut begun, body)).await });
         let mut stream = Request::new(shared, Phase::Serving(serving));
         stream.viewer_done = ends;
         stream.announced = announced;
         stream.expects = expects && !ends;
         stream.is_head = is_head;
         stream.finish = Some(finish);
-        self.add(index, stream);
-        Ok(())
+        stream.shared.queue();
+        self.streams.insert(index, stream);
+        Ok(Begun::TakenUp)
     }
 
     // Takes a request up and has it worked on in this very pass.
@@ -314,19 +318,24 @@ impl Session {
     }
 
     fn answer_refused(&mut self, index: u32, ends: bool, status: u16, scratch: &mut Buffers) {
-        let Buffers { out, lines, .. } = scratch;
+        let is_head = scratch.list.asks_for_head();
+        let out = &mut scratch.out;
         out.clear();
         let start = frame::begin_headers(out);
         qpack::encode::begin(out, status);
-        let text = message::write_refusal(status, &mut QpackBlock { out, scratch: lines });
+        let text = message::write_refusal(status, &mut QpackBlock(out));
         frame::end_headers(out, start);
-        frame::write_data_head(out, text.len() as u64);
+        // With the fields that a GET would have, and without its content (RFC 9110 §9.3.2).
+        let text = if is_head { Bytes::new() } else { Bytes::from(text) };
+        if !is_head {
+            frame::write_data_head(out, text.len() as u64);
+        }
         let shared = Shared::new(index, Arc::clone(&self.ready));
-        let text = Bytes::from(text);
         let sending = Sending { left: Some(text.len() as u64), body: Body::Empty, piece: text };
         let mut request = Request::new(shared, Phase::Sending(sending));
         request.unsent.extend_from_slice(out);
         request.viewer_done = ends;
+        request.is_last = is_head;
         self.add(index, request);
     }
 

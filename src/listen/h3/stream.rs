@@ -25,6 +25,18 @@ pub enum TakenEnd {
     Gone,
 }
 
+/// What became of a request whose head was read.
+pub enum Begun {
+    /// It is a hit, and QUIC has all of its answer.
+    Answered,
+    /// It is among the streams, and has something to do.
+    TakenUp,
+    /// The viewer wants no answer, or has none any more.
+    Gone,
+    /// What is stored cannot be read.
+    Broken,
+}
+
 /// What was read of a stream.
 pub struct Taken {
     pub pieces: SmallVec<[Bytes; 4]>,
@@ -40,8 +52,6 @@ pub struct Request {
     pub is_head: bool,
     /// Framed octets that wait to be written, before whatever the phase has.
     pub unsent: BytesMut,
-    /// Octets of the body that were written beside the head.
-    pub sent_early: u64,
     /// The answer ends behind what is unsent.
     pub is_last: bool,
     /// It is in the queue of those that have octets to send.
@@ -73,7 +83,6 @@ impl Request {
             frames: Frames::default(),
             is_head: false,
             unsent: BytesMut::new(),
-            sent_early: 0,
             is_last: false,
             is_sendable: false,
             blocked_since: None,

@@ -67,6 +67,7 @@ impl Session {
         // Ten a second are forgiven: a viewer that cancels often is not one that attacks.
         let passed = self.now - self.looked_at;
         self.looked_at = self.now;
+        self.share_window();
         self.resets = self.resets.saturating_sub((passed.as_millis() / 100) as u32);
         self.end_stuck_streams();
         self.look_at_idleness();
@@ -84,7 +85,7 @@ impl Session {
     }
 
     // Every answer has arrived; what then stays is our control stream.
-    fn is_all_sent(&mut self) -> bool {
+    pub(super) fn is_all_sent(&mut self) -> bool {
         self.streams.is_empty() && self.quic.streams().send_streams() <= 1
     }
 

@@ -5,7 +5,7 @@
 //! flow: pacing and acknowledgements would have every exchange wait. A deadline that near is not
 //! slept for; the task lets others run and looks again.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -26,15 +26,18 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::{Duration, Instant, Sleep};
 
 use super::cid::{Ids, Mask, destination};
+use super::door::{Door, Knock, door};
 use super::inbox::{Inbox, Stray, Told};
 use super::keys::Keys;
+use super::moved::Whereabouts;
 use super::socket::Socket;
+use super::timers::{Deadline, Timers};
 use super::wire::Wire;
 use crate::distribution::limits::Limits;
 use crate::listen::h3::{
     CONNECTION_WINDOW, SEND_WINDOW, STREAM_WINDOW, Session, Setting, UNI_STREAMS,
 };
-use crate::listen::places::Places;
+use crate::listen::places::{Places, Room};
 use crate::listen::{Buffers, Gauges, Worker};
 use crate::message::connection::{Asker, Connection, Scheme, TlsFacts};
 use crate::tls::clients;
@@ -53,11 +56,6 @@ const PASS: usize = 4096;
 /// A nearer deadline is not slept for, if anything came within this time before.
 const NEAR: Duration = Duration::from_millis(1);
 const LIVELY: Duration = Duration::from_millis(5);
-/// Handshakes under way on a core from which on viewers prove their address first, are refused, or
-/// hear nothing.
-const RETRY: usize = 1_000;
-const REFUSE: usize = 5_000;
-const IGNORE: usize = 10_000;
 /// First packets that wait to be looked at, octets behind one of them, behind all of them.
 const INCOMING: usize = 2_000;
 const INCOMING_OCTETS: u64 = 64 << 10;
@@ -83,7 +81,8 @@ impl Serving {
 /// A connection and when it wants to be looked at.
 struct Entry {
     session: Session,
-    due: Option<Instant>,
+    whereabouts: Whereabouts,
+    deadline: Deadline,
     is_touched: bool,
     is_unsent: bool,
     is_half_open: bool,
@@ -106,7 +105,7 @@ struct Driver {
     inbox: Arc<Inbox>,
     inboxes: Arc<[Arc<Inbox>]>,
     entries: HashMap<usize, Entry>,
-    timers: BTreeSet<(Instant, usize)>,
+    timers: Timers,
     /// Connections to work on in this pass, each once.
     touched: VecDeque<usize>,
     /// Those that had more to send than the socket took.
@@ -127,7 +126,8 @@ impl Driver {
     fn new(serving: Serving, socket: Socket) -> io::Result<Self> {
         let Socket { udp, inboxes, keys } = socket;
         let local = udp.local_addr()?;
-        let wire = Wire::new(udp)?;
+        let gso = serving.worker.core.edge.running_cell().load().site.listen.http3.gso();
+        let wire = Wire::new(udp, gso)?;
         let core = serving.worker.index;
         let mask = keys.mask(inboxes.len());
         let inbox = inboxes.get(core).map(Arc::clone).ok_or(io::ErrorKind::InvalidInput)?;
@@ -153,7 +153,7 @@ impl Driver {
             inbox,
             inboxes,
             entries: HashMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             touched: VecDeque::new(),
             unsent: VecDeque::new(),
             half_open: 0,
@@ -208,6 +208,10 @@ impl Driver {
         for _ in 0..self.touched.len() {
             let Some(handle) = self.touched.pop_front() else { break };
             self.work_on(handle, now);
+        }
+        if self.wire.has_lost_gso() {
+            Gauges::add(&self.serving.worker.gauges.quic.gso_lost);
+            tracing::warn!(address = %self.local, "several datagrams in one call are not taken by the network; from now on each has its own (listen.gso)");
         }
         // What found the socket full is woken when there is room again.
         has_more |= self.wire.poll_flush(cx).is_ready() && !self.unsent.is_empty();
@@ -291,13 +295,16 @@ impl Driver {
     }
 
     fn take_due(&mut self, now: Instant) {
-        while let Some((at, handle)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
-            self.timers.remove(&(at, handle));
-            if let Some(entry) = self.entries.get_mut(&handle) {
-                entry.due = None;
+        while let Some((_, handle)) = self.timers.first().filter(|(at, _)| *at <= now) {
+            let Some(entry) = self.entries.get_mut(&handle) else {
+                self.timers.remove_first();
+                continue;
+            };
+            if self.timers.take_due(handle, &mut entry.deadline, now) {
                 entry.session.quic.handle_timeout(now.into_std());
+                entry.whereabouts.on_deadline(entry.session.quic.remote_address());
+                self.touch(handle);
             }
-            self.touch(handle);
         }
     }
 
@@ -317,7 +324,10 @@ impl Driver {
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(entry) = self.entries.get_mut(&handle.0) {
-                    entry.session.quic.handle_event(event);
+                    let quic = &mut entry.session.quic;
+                    quic.handle_event(event);
+                    let answers = || quic.stats().frame_rx.path_response;
+                    entry.whereabouts.on_datagram(peer, quic.remote_address(), answers);
                 }
                 self.touch(handle.0);
             }
@@ -334,27 +344,37 @@ impl Driver {
         let worker = Arc::clone(&self.serving.worker);
         let gauges = &worker.gauges.quic;
         self.response.clear();
-        if self.half_open >= IGNORE {
+        let knock = Knock {
+            is_proved: incoming.remote_address_validated(),
+            may_retry: incoming.may_retry(),
+        };
+        let door = door(self.half_open, self.serving.places.are_scarce(), knock);
+        if door == Door::Silent {
             Gauges::add(&gauges.ignored);
             return self.endpoint.ignore(incoming);
         }
-        // Addresses that were made up may not take the places of viewers over TCP.
-        let is_full = self.half_open >= RETRY || self.serving.places.are_scarce();
-        let is_crowded = is_full && !incoming.remote_address_validated();
-        if is_crowded && incoming.may_retry() && self.half_open < REFUSE {
+        if door == Door::Prove {
             if let Ok(transmit) = self.endpoint.retry(incoming, &mut self.response) {
                 Gauges::add(&gauges.retried);
                 self.wire.send_if_room(&transmit, &self.response);
             }
             return;
         }
-        let is_refused = self.is_leaving || self.half_open >= REFUSE;
+        let is_refused = self.is_leaving || door == Door::Refused;
         let config = self.configure().filter(|_| !is_refused);
-        let place = config.as_ref().and_then(|_| self.serving.places.try_take());
-        let (Some(config), Some(place)) = (config, place) else {
-            Gauges::add(&gauges.refused);
-            let transmit = self.endpoint.refuse(incoming, &mut self.response);
-            return self.wire.send_if_room(&transmit, &self.response);
+        let room = config.as_ref().map_or(Room::None, |_| self.serving.places.try_take());
+        let (config, place) = match (config, room) {
+            (Some(config), Room::Free(place)) => (config, place),
+            // The viewer sends its first packet again, and then there is a place.
+            (_, Room::Soon) => {
+                Gauges::add(&gauges.ignored);
+                return self.endpoint.ignore(incoming);
+            }
+            _ => {
+                Gauges::add(&gauges.refused);
+                let transmit = self.endpoint.refuse(incoming, &mut self.response);
+                return self.wire.send_if_room(&transmit, &self.response);
+            }
         };
         let (peer, local) = (incoming.remote_address(), incoming.local_ip());
         let accepted =
@@ -363,6 +383,7 @@ impl Driver {
             Ok((handle, quic)) => {
                 let site = Arc::clone(&worker.core.edge.running_cell().load().site);
                 let connection = Connection {
+                    id: worker.connection_id(),
                     peer,
                     local: SocketAddr::new(
                         local.unwrap_or_else(|| self.local.ip()),
@@ -374,8 +395,9 @@ impl Driver {
                     asker: Asker::Viewer,
                 };
                 let waker = Told::waker(handle.0, &self.inbox);
+                self.serving.places.wakes(place.ticket(), waker.clone());
                 let setting = Setting { worker, site, connection, place, waker };
-                self.add(handle.0, Session::new(quic, setting, now));
+                self.add(handle.0, Session::new(quic, setting, now), peer);
             }
             Err(error) => {
                 Gauges::add(&worker.gauges.handshakes_failed);
@@ -386,11 +408,17 @@ impl Driver {
         }
     }
 
-    fn add(&mut self, handle: usize, session: Session) {
+    fn add(&mut self, handle: usize, session: Session, peer: SocketAddr) {
         self.half_open += 1;
         self.serving.worker.gauges.quic.half_open.fetch_add(1, Ordering::Relaxed);
-        let entry =
-            Entry { session, due: None, is_touched: false, is_unsent: false, is_half_open: true };
+        let entry = Entry {
+            session,
+            whereabouts: Whereabouts::new(peer),
+            deadline: Deadline::default(),
+            is_touched: false,
+            is_unsent: false,
+            is_half_open: true,
+        };
         self.entries.insert(handle, entry);
         self.touch(handle);
     }
@@ -430,6 +458,10 @@ impl Driver {
     // Sends what a connection has; true if there may be more.
     fn transmit(&mut self, handle: usize, now: Instant) -> bool {
         let Some(entry) = self.entries.get_mut(&handle) else { return false };
+        if let Some((transmit, octets)) = entry.whereabouts.again(now.into_std()) {
+            Gauges::add(&self.serving.worker.gauges.quic.said_again);
+            self.wire.send_if_room(&transmit, octets);
+        }
         for _ in 0..CALLS {
             if self.wire.is_full() {
                 if !std::mem::replace(&mut entry.is_unsent, true) {
@@ -445,6 +477,8 @@ impl Driver {
                 return false;
             };
             Gauges::add(&self.serving.worker.gauges.quic.sent);
+            let when = (entry.session.quic.rtt(), now.into_std());
+            entry.whereabouts.on_sent(&transmit, &self.datagrams, when);
             self.wire.send(transmit, &self.datagrams);
         }
         true
@@ -454,23 +488,32 @@ impl Driver {
     fn arm(&mut self, handle: usize, is_gone: bool) {
         let Some(entry) = self.entries.get_mut(&handle) else { return };
         let timeout = entry.session.quic.poll_timeout().map(Instant::from_std);
-        let due = [timeout, entry.session.next_look()].into_iter().flatten().min();
-        if due != entry.due || is_gone {
-            if let Some(before) = entry.due {
-                self.timers.remove(&(before, handle));
-            }
-            entry.due = due;
-            if let Some(at) = due.filter(|_| !is_gone) {
-                self.timers.insert((at, handle));
-            }
-        }
+        let again = entry.whereabouts.due().map(Instant::from_std);
+        let due = [timeout, entry.session.next_look(), again].into_iter().flatten().min();
         if is_gone {
+            self.timers.forget(handle, &mut entry.deadline);
             self.entries.remove(&handle);
+        } else {
+            self.timers.set(handle, &mut entry.deadline, due);
+        }
+    }
+
+    // The first deadline of all.
+    fn first_due(&mut self) -> Option<Instant> {
+        loop {
+            let (at, handle) = self.timers.first()?;
+            let Some(entry) = self.entries.get_mut(&handle) else {
+                self.timers.remove_first();
+                continue;
+            };
+            if self.timers.is_in_place(handle, &mut entry.deadline) {
+                return Some(at);
+            }
         }
     }
 
     fn sleep_until_due(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let Some((at, _)) = self.timers.first().copied() else { return };
+        let Some(at) = self.first_due() else { return };
         let is_lively = now - self.active_at < LIVELY;
         if at <= now || (is_lively && at - now < NEAR) {
             return yield_to_others(cx);

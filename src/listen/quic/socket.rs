@@ -30,6 +30,18 @@ impl Bound {
         Ok(Self { address, sockets, inboxes })
     }
 
+    /// The sockets of one address that another process has bound, one for each worker.
+    pub fn taken_over(sockets: Vec<UdpSocket>) -> io::Result<Option<Self>> {
+        let Some(first) = sockets.first() else { return Ok(None) };
+        let (address, inboxes) = (first.local_addr()?, sockets.iter().map(|_| Arc::default()));
+        Ok(Some(Self { address, inboxes: inboxes.collect(), sockets }))
+    }
+
+    /// The same sockets once more, to be handed to a process that takes this one's place.
+    pub fn copies(&self) -> io::Result<Vec<UdpSocket>> {
+        self.sockets.iter().map(UdpSocket::try_clone).collect()
+    }
+
     /// The socket of the next worker.
     pub fn take(&mut self, keys: &Arc<Keys>) -> Option<Socket> {
         let (inboxes, keys) = (Arc::clone(&self.inboxes), Arc::clone(keys));

@@ -10,22 +10,33 @@ use quinn_udp::{EcnCodepoint, RecvMeta, UdpSocketState};
 use smallvec::SmallVec;
 use tokio::io::Interest;
 
+use crate::distribution::site::Gso;
+
 /// Octets that the kernel may join to one piece.
 const PIECE: usize = 64 * 1024;
+
+/// Whether a call that reads takes as many as there are, if there is room: elsewhere it may be one.
+const TAKES_ALL: bool = cfg!(target_os = "linux");
 
 /// A socket with what is known of it.
 pub struct Wire {
     socket: tokio::net::UdpSocket,
     state: UdpSocketState,
+    gso: Gso,
+    /// Datagrams that one call could send when it was last asked.
+    segments: usize,
     /// What the socket had no room for.
     unsent: Option<(Transmit, Vec<u8>)>,
 }
 
 impl Wire {
     /// Of a socket that does not block.
-    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+    pub fn new(socket: UdpSocket, gso: Gso) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
-        Ok(Self { socket: tokio::net::UdpSocket::from_std(socket)?, state, unsent: None })
+        let socket = tokio::net::UdpSocket::from_std(socket)?;
+        let mut this = Self { socket, state, gso, segments: 1, unsent: None };
+        this.segments = this.segments();
+        Ok(this)
     }
 
     /// Says whether the network does not cut datagrams, so that their best length can be found out.
@@ -35,7 +46,17 @@ impl Wire {
 
     /// Datagrams that one call may send.
     pub fn segments(&self) -> usize {
-        self.state.max_gso_segments().max(1)
+        match self.gso {
+            Gso::On => self.state.max_gso_segments().max(1),
+            Gso::Off => 1,
+        }
+    }
+
+    /// Says once that a call may send fewer datagrams than before: the network did not take them,
+    /// though the kernel had said so.
+    pub fn has_lost_gso(&mut self) -> bool {
+        let now = self.segments();
+        now < std::mem::replace(&mut self.segments, now)
     }
 
     /// Says whether something has to leave before more can be sent.
@@ -58,12 +79,20 @@ impl Wire {
             }
             let mut pieces: SmallVec<[IoSliceMut<'_>; 8]> =
                 octets.chunks_mut(PIECE).map(IoSliceMut::new).collect();
-            let read = self.socket.try_io(Interest::READABLE, || {
-                self.state.recv((&self.socket).into(), &mut pieces, metas)
+            let (room, mut taken) = (pieces.len(), None);
+            let _ = self.socket.try_io(Interest::READABLE, || {
+                let count = self.state.recv((&self.socket).into(), &mut pieces, metas)?;
+                taken = Some(count);
+                // The kernel stopped where there was no more, which need not be asked once more:
+                // what comes from now on wakes the task.
+                if TAKES_ALL && count < room {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(())
             });
-            // There is nothing, or what is told is of a datagram that was sent before.
-            if let Ok(count) = read {
-                return Some(count);
+            // Else there is nothing, or what is told is of a datagram that was sent before.
+            if taken.is_some() {
+                return taken;
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ pub trait Files: Send + Sync {
     fn list(&self) -> io::Result<Vec<(String, u64)>>;
     /// What was created and removed survives a power cut from here on.
     fn sync(&self) -> io::Result<()>;
+    /// What keeps other processes out, to be handed to one that takes this one's place.
+    fn lock(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// An open file. It can be read for as long as it is held, removed or not.
@@ -37,13 +41,22 @@ pub trait DiskFile: Send + Sync {
 pub struct Folder {
     path: PathBuf,
     /// Held for as long as the folder is: two edges would number segments twice.
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
     /// Opens or makes it; fails if another process has it open.
     pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_under(path, &[])
+    }
+
+    /// The same under one of these locks, which another process holds too, if it is this folder's:
+    /// it hands its place over, and writes no more.
+    pub fn open_under(path: &Path, held: &[File]) -> io::Result<Self> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        if let Some(lock) = held.iter().find(|lock| is_at(lock, &path.join("lock"))) {
+            return Ok(Self { path: path.to_path_buf(), lock: lock.try_clone()? });
+        }
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -52,8 +65,14 @@ impl Folder {
             .open(path.join("lock"))?;
         lock.try_lock()
             .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "another edge has it open"))?;
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        Ok(Self { path: path.to_path_buf(), lock })
     }
+}
+
+/// Says whether an open file is the one that has a path now.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(own), Ok(there)) = (file.metadata(), std::fs::metadata(path)) else { return false };
+    (own.dev(), own.ino()) == (there.dev(), there.ino())
 }
 
 impl Files for Folder {
@@ -102,6 +121,10 @@ impl Files for Folder {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+
+    fn lock(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.lock.as_fd())
+    }
 }
 
 impl DiskFile for File {
@@ -123,5 +146,25 @@ impl DiskFile for File {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_but_for_whoever_is_handed_its_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = Folder::open(folder.path()).unwrap();
+        assert!(Folder::open(folder.path()).is_err());
+        let handed = File::from(own.lock().unwrap().try_clone_to_owned().unwrap());
+        let elsewhere = File::open("/dev/null").unwrap();
+        assert!(Folder::open_under(folder.path(), std::slice::from_ref(&elsewhere)).is_err());
+        let next = Folder::open_under(folder.path(), &[elsewhere, handed]).unwrap();
+        drop(own);
+        assert!(Folder::open(folder.path()).is_err(), "it is held without a gap");
+        drop(next);
+        assert!(Folder::open(folder.path()).is_ok());
     }
 }

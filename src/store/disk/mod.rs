@@ -20,12 +20,13 @@ mod read;
 pub mod record;
 pub mod segment_list;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 pub mod threads;
 pub mod writer;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ use self::body::Filed;
 use self::cipher::Cipher;
 use self::files::{DiskFile, Files};
 use self::index::{Entry, Index, Segment};
-use self::load::Doubt;
+use self::load::{Doubt, Found};
 use self::queue::{Job, Queue};
 use self::record::{Identity, Version};
 use self::segment_list::Brief;
@@ -121,6 +122,8 @@ pub struct Disk {
     ending: AtomicBool,
     /// The writer is to end, once nothing waits.
     closing: AtomicBool,
+    /// Another process has written to the folder: nothing that is known of it counts.
+    is_abandoned: AtomicBool,
     pub tally: DiskTally,
 }
 
@@ -137,14 +140,8 @@ impl Disk {
         doubt: Doubt,
     ) -> io::Result<Arc<Self>> {
         let found = load::begin(&*files, settings.key.as_ref(), log, doubt)?;
-        let next = found.segments.last().map_or(1, |(id, _)| id + 1);
-        // The first record that is written from now on has this version; all that is found has
-        // less.
-        let newest = Version(Version::at(next, 0).0 - 1);
-        let mut index = Index::loading(newest);
-        for (id, len) in &found.segments {
-            index.open(*id, Segment { len: *len, is_closed: true, ..Segment::default() });
-        }
+        let next = behind(&found);
+        let (index, newest) = yet_to_load(&found, next);
         Ok(Arc::new_cyclic(|me| Self {
             files,
             seed: found.seal.as_ref().map_or(found.seed, |seal| seal.hash_seed),
@@ -165,9 +162,35 @@ impl Disk {
             resting: Mutex::new(None),
             ending: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
             tally: DiskTally::default(),
             settings,
         }))
+    }
+
+    /// Looks at the folder anew, where another process has written and is gone. No thread of this
+    /// one may be at it meanwhile (`Keeper::stop`). What waits to be written still does, and is
+    /// newer than all that is found. An error leaves everything as it was.
+    pub fn find_again(&self, log: InvalidationNumber) -> io::Result<()> {
+        let found = load::begin(&*self.files, self.settings.key.as_ref(), log, Doubt::Refuse)?;
+        if found.seal.as_ref().map_or(found.seed, |seal| seal.hash_seed) != self.seed {
+            return Err(io::Error::other("it is another store by now"));
+        }
+        let mut work = self.work.lock();
+        let next = work.begin_again(behind(&found));
+        let (mut fresh, newest) = yet_to_load(&found, next);
+        let mut index = self.index.lock();
+        for identity in self.queue.lock().follow(newest) {
+            fresh.forget_upto(identity, newest);
+        }
+        *index = fresh;
+        drop((index, work));
+        self.open.lock().clear();
+        self.filed.lock().clear();
+        self.doomed.lock().clear();
+        *self.head.lock() = Some((found.head, log.0));
+        self.sweep_soon();
+        Ok(())
     }
 
     // Keyed, so that a viewer cannot choose two keys that meet; stable, so that it is the same
@@ -200,8 +223,26 @@ impl Disk {
         }
     }
 
+    /// What keeps other processes out of the folder, where something does.
+    pub fn lock(&self) -> Option<BorrowedFd<'_>> {
+        self.files.lock()
+    }
+
+    /// From now on nothing is found here, and nothing is kept.
+    pub fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was.
+    pub fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::Relaxed)
+    }
+
     /// How many responses may lie there for a key.
     pub fn count(&self, key: &[u8]) -> usize {
+        if self.is_abandoned() {
+            return 0;
+        }
         let hash = self.key_hash(key);
         self.index.lock().count(hash)
     }
@@ -209,6 +250,9 @@ impl Disk {
     /// Offers a whole response for being kept. Never waits; what is refused is forgotten, lest an
     /// older one come back.
     pub fn offer(&self, stored: &Arc<Stored>) {
+        if self.is_abandoned() {
+            return;
+        }
         let identity = self.identity(stored);
         let octets = stored.content.length().unwrap_or(0) + stored.head.lines().len() as u64 + 256;
         let is_worth_it =
@@ -247,6 +291,9 @@ impl Disk {
 
     /// Forgets a response, now and after a restart.
     pub fn forget(&self, stored: &Stored) {
+        if self.is_abandoned() {
+            return;
+        }
         let identity = self.identity(stored);
         let (known, version, is_loaded) = {
             let mut index = self.index.lock();
@@ -413,6 +460,9 @@ impl Disk {
     /// Notes how far the invalidation log is in effect: under a log that reaches less far nothing
     /// here may be served.
     pub fn note_log(&self, number: InvalidationNumber) {
+        if self.is_abandoned() {
+            return;
+        }
         let mut head = self.head.lock();
         if let Some((file, known)) = &mut *head
             && number.0 > *known
@@ -434,6 +484,22 @@ impl Disk {
     pub fn is_sweep_wanted(&self) -> bool {
         self.sweep.load(Ordering::Relaxed)
     }
+}
+
+// The number of the next segment.
+fn behind(found: &Found) -> u32 {
+    found.segments.last().map_or(1, |(id, _)| id + 1)
+}
+
+// The first record that is written from now on has the version behind the one that is given; all
+// that is found has that or less.
+fn yet_to_load(found: &Found, next: u32) -> (Index, Version) {
+    let newest = Version(Version::at(next, 0).0 - 1);
+    let mut index = Index::loading(newest);
+    for (id, len) in &found.segments {
+        index.open(*id, Segment { len: *len, is_closed: true, ..Segment::default() });
+    }
+    (index, newest)
 }
 
 /// Stands for a version in what waits to be written; versions are larger.

@@ -64,6 +64,15 @@ impl Queue {
         Some(first)
     }
 
+    /// Goes on behind records of versions up to `newest`, which somebody else has written; of these
+    /// identities something newer waits.
+    pub fn follow(&mut self, newest: Version) -> Vec<Identity> {
+        self.landed = newest.max(self.landed);
+        // What has nothing left is seen once all of it was looked at.
+        self.jobs.retain(|(_, job)| !matches!(job, Job::Close(..)));
+        self.last.keys().chain(&self.owed).copied().collect()
+    }
+
     /// Says whether nothing waits to be said of any identity.
     pub fn is_quiet(&self) -> bool {
         self.last.is_empty() && self.owed.is_empty()

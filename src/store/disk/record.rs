@@ -11,7 +11,9 @@ use http::HeaderName;
 
 use crate::body::Content;
 use crate::message::key::{CacheKey, InvalidationNumber};
-use crate::message::stored::{Life, Live, Part, Reuse, Selector, Stored, StoredHead, TtlRule};
+use crate::message::stored::{
+    Flags, Life, Live, Part, Reuse, Selector, Stored, StoredHead, TtlRule,
+};
 use crate::semantics::freshness::LifetimeSource;
 use crate::semantics::ranges::Span;
 use crate::semantics::time::Timestamp;
@@ -186,12 +188,7 @@ pub fn decode_table(octets: &[u8], pieces: u64) -> Option<Vec<u32>> {
 pub fn encode_meta(stored: &Stored) -> Vec<u8> {
     let mut out = Vec::with_capacity(192 + stored.head.lines().len());
     put_bytes(&mut out, stored.key.as_bytes());
-    out.extend_from_slice(&(stored.selector.0.len() as u32).to_le_bytes());
-    for (name, value) in &stored.selector.0 {
-        put_bytes(&mut out, name.as_str().as_bytes());
-        out.push(u8::from(value.is_some()));
-        put_bytes(&mut out, value.as_deref().unwrap_or_default());
-    }
+    put_selector(&mut out, &stored.selector);
     out.extend_from_slice(&stored.status.to_le_bytes());
     put_bytes(&mut out, stored.head.lines());
     for number in [stored.born.0, stored.date.0, stored.asked_at.0] {
@@ -202,7 +199,7 @@ pub fn encode_meta(stored: &Stored) -> Vec<u8> {
     {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    out.push(u8::from(stored.came_aged));
+    out.push(u8::from(stored.came_aged) | (u8::from(stored.flags.own_tag_is_strong) << 1));
     out.push(reuse_code(stored.life.reuse));
     out.push(rule_code(stored.life.rule));
     out.extend_from_slice(&(stored.tags.len() as u32).to_le_bytes());
@@ -220,34 +217,21 @@ pub fn encode_meta(stored: &Stored) -> Vec<u8> {
 pub fn decode_meta(octets: &[u8], content: Arc<Content>) -> Option<Stored> {
     let mut read = Cursor(octets);
     let key = CacheKey::new(read.bytes()?);
-    let count = read.u32()?;
-    let mut selector = Vec::new();
-    for _ in 0..count {
-        let name = HeaderName::from_bytes(read.bytes()?).ok()?;
-        let is_there = read.u8()? != 0;
-        let value = read.bytes()?;
-        selector.push((name, is_there.then(|| value.into())));
-    }
+    let selector = read.selector()?;
     let status = u16::from_le_bytes(read.take(2)?.try_into().ok()?);
     let head = StoredHead::from_lines(read.bytes()?)?;
     let (born, date, asked_at) =
         (Timestamp(read.u64()?), Timestamp(read.u64()?), InvalidationNumber(read.u64()?));
     let (fresh, stale_while_revalidate, stale_if_error) = (read.u64()?, read.u64()?, read.u64()?);
-    let came_aged = read.u8()? != 0;
+    let bits = read.u8()?;
+    let (came_aged, own_tag_is_strong) = (bits & 1 != 0, bits & 2 != 0);
     let (reuse, rule) = (reuse_of(read.u8()?)?, rule_of(read.u8()?)?);
     let count = read.u32()?;
-    let tags = (0..count).map(|_| read.u64()).collect::<Option<Vec<u64>>>()?;
-    let part = match read.u8()? {
-        0 => None,
-        _ => Some(Part {
-            span: Span { start: read.u64()?, end: read.u64()? },
-            complete: read.u64()?,
-        }),
-    };
+    let (tags, part) = (read.tags(count)?, read.part()?);
     let life = Life { fresh, stale_while_revalidate, stale_if_error, reuse, rule };
     read.0.is_empty().then(|| Stored {
         key,
-        selector: Selector(selector.into()),
+        selector,
         status,
         head,
         born,
@@ -259,7 +243,18 @@ pub fn decode_meta(octets: &[u8], content: Arc<Content>) -> Option<Stored> {
         part: part.map(Box::new),
         content,
         live: Live::default(),
+        flags: Flags { own_tag_is_strong, ..Flags::default() },
     })
+}
+
+/// By which fields a variant was chosen.
+pub fn put_selector(out: &mut Vec<u8>, selector: &Selector) {
+    out.extend_from_slice(&(selector.0.len() as u32).to_le_bytes());
+    for (name, value) in &selector.0 {
+        put_bytes(out, name.as_str().as_bytes());
+        out.push(u8::from(value.is_some()));
+        put_bytes(out, value.as_deref().unwrap_or_default());
+    }
 }
 
 /// Octets behind their length.
@@ -333,6 +328,33 @@ impl<'a> Cursor<'a> {
     pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.u32()?;
         self.take(len as usize)
+    }
+
+    /// What [`put_selector`] wrote.
+    pub fn selector(&mut self) -> Option<Selector> {
+        let count = self.u32()?;
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let name = HeaderName::from_bytes(self.bytes()?).ok()?;
+            let is_there = self.u8()? != 0;
+            let value = self.bytes()?;
+            all.push((name, is_there.then(|| value.into())));
+        }
+        Some(Selector(all.into()))
+    }
+
+    /// So many hashes.
+    pub fn tags(&mut self, count: u32) -> Option<Box<[u64]>> {
+        (0..count).map(|_| self.u64()).collect()
+    }
+
+    /// A part, if it is one.
+    pub fn part(&mut self) -> Option<Option<Part>> {
+        if self.u8()? == 0 {
+            return Some(None);
+        }
+        let span = Span { start: self.u64()?, end: self.u64()? };
+        Some(Some(Part { span, complete: self.u64()? }))
     }
 }
 
@@ -447,6 +469,7 @@ mod tests {
             part: part.then(|| Box::new(Part { span: Span { start: 1, end: 5 }, complete: 10 })),
             content: Content::complete(b""),
             live: Live::default(),
+            flags: Flags { own_tag_is_strong: true, ..Flags::default() },
         }
     }
 

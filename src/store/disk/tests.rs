@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
-use super::files::{DiskFile, Files};
+use super::files::{DiskFile, Files, Folder};
 use super::load::Doubt;
 use super::segment_list::Brief;
 use super::threads::IsDead;
@@ -231,6 +231,17 @@ pub fn opened(files: &LossyFiles, size: u64, key: Option<&str>, log: u64) -> Arc
     .unwrap();
     disk.load();
     disk
+}
+
+/// An empty tier in a folder of the real file system, which lives as long as the tier is used.
+pub fn in_a_folder() -> (tempfile::TempDir, Arc<Disk>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_path_buf();
+    let few = settings(256 << 20, None);
+    let settings = DiskSettings { path, queue: 1 << 20, objects: 10_000, ..few };
+    let files = Box::new(Folder::open(folder.path()).unwrap());
+    let disk = Disk::open(files, settings, InvalidationNumber(0), Doubt::BeginEmpty).unwrap();
+    (folder, disk)
 }
 
 // What version `n` of key `k` says.
@@ -617,6 +628,40 @@ fn another_key_or_a_shorter_log_begins_empty() {
         assert_eq!(seen.is_some(), is_kept, "{first:?} {second:?} {log}");
         assert_eq!(files.octets() > 0, is_kept);
     }
+}
+
+// As where a process that was to take this one's place is killed.
+#[test]
+fn what_another_process_wrote_is_found_and_what_waits_here_is_newer() {
+    let files = LossyFiles::new();
+    let disk = opened(&files, 64 << 20, None, 5);
+    let two = stored(2, 1, 2_000);
+    for one in [&stored(1, 1, 2_000), &two, &stored(3, 1, 2_000)] {
+        disk.offer(one);
+    }
+    disk.work_off();
+    disk.finish().unwrap();
+    let other = opened(&files, 64 << 20, None, 5);
+    for k in [1, 2, 4] {
+        other.offer(&stored(k, 2, 2_000));
+    }
+    other.work_off();
+    drop(other);
+    disk.offer(&stored(1, 3, 2_000));
+    disk.forget(&two);
+    disk.find_again(InvalidationNumber(6)).unwrap();
+    let lens = HashMap::from([((1, 3), 2_000), ((3, 1), 2_000), ((4, 2), 2_000)]);
+    let all = |disk: &Disk| [1, 2, 3, 4].map(|k| found(disk, k, &lens));
+    assert_eq!(all(&disk), [None; 4]);
+    disk.load();
+    assert_eq!(all(&disk), [None, None, Some(1), Some(2)]);
+    disk.work_off();
+    assert_eq!(all(&disk), [Some(3), None, Some(1), Some(2)]);
+    disk.finish().unwrap();
+    assert_eq!(all(&opened(&files, 64 << 20, None, 6)), [Some(3), None, Some(1), Some(2)]);
+    // Under a log that has lost its end the other one begins with another store.
+    drop(opened(&files, 64 << 20, None, 4));
+    assert!(disk.find_again(InvalidationNumber(6)).is_err());
 }
 
 #[test]

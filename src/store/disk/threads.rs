@@ -35,8 +35,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the writer's and the keeper's thread; fails if the system gives none.
+    /// Starts the writer's and the keeper's thread, also where others were stopped before; fails if
+    /// the system gives none.
     pub fn start(disk: Arc<Disk>, is_dead: IsDead) -> io::Result<Self> {
+        disk.ending.store(false, Ordering::Relaxed);
+        disk.closing.store(false, Ordering::Relaxed);
         let (writing, keeping) = (Arc::clone(&disk), Arc::clone(&disk));
         let writer = std::thread::Builder::new()
             .name("disk-write".into())
@@ -47,7 +50,7 @@ impl Keeper {
         Ok(Self { disk, writer, keeper })
     }
 
-    /// Writes what waits, syncs, and ends.
+    /// Writes what waits, syncs, and ends, whatever is offered meanwhile.
     pub fn stop(self) {
         // The keeper first: what it still writes is to be synced too.
         self.disk.ending.store(true, Ordering::Relaxed);
@@ -61,23 +64,37 @@ impl Keeper {
 impl Disk {
     fn write_until_told(&self) {
         let mut synced = Instant::now();
-        loop {
-            let is_closing = self.closing.load(Ordering::Relaxed);
-            let did = self.work_some(SYNC.saturating_sub(synced.elapsed()));
-            if synced.elapsed() >= SYNC || is_closing {
+        while !self.closing.load(Ordering::Relaxed) {
+            self.work_some(SYNC.saturating_sub(synced.elapsed()));
+            if synced.elapsed() >= SYNC {
                 synced = Instant::now();
-                let done = if is_closing && !did { self.finish() } else { self.sync() };
+                let done = self.sync();
                 // That nothing had to be synced says nothing of the disk.
                 if done.is_err() {
                     self.note_trouble(done);
-                }
-                if is_closing && !did {
-                    return;
                 }
             }
             let mut queue = self.queue.lock();
             if queue.jobs.is_empty() && !self.closing.load(Ordering::Relaxed) {
                 self.news.wait_for(&mut queue, SYNC);
+            }
+        }
+        self.work_off_what_waits();
+        let done = self.finish();
+        if done.is_err() {
+            self.note_trouble(done);
+        }
+    }
+
+    // What waits by now, and what that put off. What viewers bring meanwhile stays in the queue,
+    // which they may never let be empty.
+    fn work_off_what_waits(&self) {
+        for _ in 0..2 {
+            self.flush_deferred();
+            let waits = self.queue.lock().jobs.len();
+            for _ in 0..waits {
+                let Some(job) = self.queue.lock().pop() else { break };
+                self.work(job);
             }
         }
     }
@@ -94,28 +111,35 @@ impl Disk {
         while !did || began.elapsed() < patience {
             let Some(job) = self.queue.lock().pop() else { return did };
             did = true;
-            match job {
-                Job::Put(stored, identity, octets) => {
-                    self.try_put(&stored, identity);
-                    self.queue.lock().octets -= octets;
-                }
-                Job::Gone(identity) => self.try_bury(identity, By::Job),
-                // What made it empty may be among what waits, or be put off once more: then it
-                // stays for now.
-                Job::Close(id, tries) if tries < CLOSE_TRIES && !self.queue.lock().is_quiet() => {
-                    self.queue.lock().push(Job::Close(id, tries + 1));
-                    return true;
-                }
-                Job::Close(id, _) => {
-                    let is_empty =
-                        self.index.lock().segments.get(&id).is_some_and(Segment::is_empty);
-                    if is_empty {
-                        self.mark_for_removal(id);
-                    }
-                }
+            if !self.work(job) {
+                return true;
             }
         }
         did
+    }
+
+    // False if it was put off.
+    fn work(&self, job: Job) -> bool {
+        match job {
+            Job::Put(stored, identity, octets) => {
+                self.try_put(&stored, identity);
+                self.queue.lock().octets -= octets;
+            }
+            Job::Gone(identity) => self.try_bury(identity, By::Job),
+            // What made it empty may be among what waits, or be put off once more: then it stays
+            // for now.
+            Job::Close(id, tries) if tries < CLOSE_TRIES && !self.queue.lock().is_quiet() => {
+                self.queue.lock().push(Job::Close(id, tries + 1));
+                return false;
+            }
+            Job::Close(id, _) => {
+                let is_empty = self.index.lock().segments.get(&id).is_some_and(Segment::is_empty);
+                if is_empty {
+                    self.mark_for_removal(id);
+                }
+            }
+        }
+        true
     }
 
     fn try_put(&self, stored: &Stored, identity: Identity) {
@@ -322,5 +346,44 @@ impl Disk {
             let done = self.compact(id);
             self.note_trouble(done);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::tests::{in_a_folder, stored};
+    use super::*;
+
+    // A process that hands its place over holds every write of viewers until it has stopped.
+    #[test]
+    fn the_writer_ends_while_more_is_offered_than_it_syncs() {
+        let (_folder, disk) = in_a_folder();
+        let keeper = Keeper::start(Arc::clone(&disk), Box::new(|_: &Brief<'_>| false)).unwrap();
+        let is_over = AtomicBool::new(false);
+        let (done, ended) = std::sync::mpsc::channel();
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut n = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    n += 1;
+                    disk.offer(&stored(n, n, 100));
+                    std::thread::park_timeout(Duration::from_micros(50));
+                }
+            });
+            scope.spawn(move || {
+                keeper.stop();
+                done.send(()).unwrap();
+            });
+            let ended = ended.recv_timeout(Duration::from_secs(30));
+            is_over.store(true, Ordering::Relaxed);
+            ended
+        });
+        ended.expect("the writer ends");
+        // What came too late is written once somebody writes again.
+        let keeper = Keeper::start(Arc::clone(&disk), Box::new(|_: &Brief<'_>| false)).unwrap();
+        keeper.stop();
+        assert!(disk.queue.lock().jobs.is_empty());
     }
 }

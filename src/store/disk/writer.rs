@@ -50,6 +50,13 @@ impl Work {
     pub fn new(next: u32, size: u64) -> Self {
         Self { next, size, active: None, unsynced: Vec::new() }
     }
+
+    /// The same where segments were numbered by another process meanwhile, up to `next`; gives the
+    /// number of the next one, which neither has used.
+    pub fn begin_again(&mut self, next: u32) -> u32 {
+        *self = Self::new(self.next.max(next), self.size);
+        self.next
+    }
 }
 
 impl Disk {

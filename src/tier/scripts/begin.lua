@@ -8,7 +8,7 @@ if is_whole then
   end
   redis.call('HSET', HEAD, 'epoch', ARGV[2], 'run', run)
 else
-  redis.call('DEL', HEAD, LOG, IDS, EDGES, SEEN)
+  redis.call('DEL', HEAD, LOG, IDS, EDGES, SEEN, KEPT)
   redis.call('HSET', HEAD, 'epoch', ARGV[2], 'run', run, 'number', 0, 'chain', ARGV[3],
     'floor', 0, 'floor_chain', ARGV[3], 'last_join', 0, 'members', 0)
 end

@@ -1,10 +1,17 @@
--- RENEW epoch name incarnation number chain: notes how far a member is, and says where the log
+-- RENEW epoch name incarnation number chain lease: notes how far a member is, and says where the log
 -- ends. It writes whatever it finds: a primary that has lost its replicas refuses writes
 -- (min-replicas-to-write), and so gives no lease.
 local name, at = ARGV[2], tonumber(ARGV[4])
 local is_here = ARGV[1] == epoch
 local listed = redis.call('HGET', EDGES, name)
 local time = redis.call('TIME')
+-- Whoever waits for a member waits for a lease of its own: another length is taken only where no other
+-- member is listed.
+local lease = redis.call('HGET', HEAD, 'lease')
+if ARGV[6] and lease ~= ARGV[6] then
+  if lease and redis.call('HLEN', EDGES) > (listed and 1 or 0) then return {'refused', 'other_lease'} end
+  redis.call('HSET', HEAD, 'lease', ARGV[6])
+end
 if listed then
   local kept, incarnation, applied = string.match(listed, '^((%S+) .+) (%d+)$')
   if incarnation ~= ARGV[3] then return {'refused', 'superseded'} end

@@ -31,7 +31,7 @@ pub fn without_signatures(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 pub fn json(out: &mut Vec<u8>, record: &Record<'_>) {
-    let (stamp, ip) = (format_rfc3339(record.at), record.peer.ip().to_canonical());
+    let (stamp, ip) = (format_rfc3339(record.timeline.received), record.peer.ip().to_canonical());
     let _ = write!(out, "{{\"time\":\"{stamp}\",\"viewer\":\"{ip}");
     text(out, "method", record.method.as_bytes());
     text(out, "scheme", record.scheme.as_str().as_bytes());
@@ -49,11 +49,12 @@ pub fn json(out: &mut Vec<u8>, record: &Record<'_>) {
         let _ = write!(out, ",\"received\":{}", record.received);
     }
     let word = record.verdict.outcome.word();
-    let _ = write!(out, ",\"us\":{},\"result\":\"{word}", record.micros);
+    let _ = write!(out, ",\"us\":{},\"result\":\"{word}", record.timeline.finished);
     text(out, "reason", record.verdict.reason.name().as_bytes());
     names(out, record);
+    text(out, "connection", record.connection.text());
     out.push(b'"');
-    if let Some(millis) = record.origin_millis {
+    if let Some(millis) = record.timeline.upstream_millis {
         let _ = write!(out, ",\"origin_ms\":{millis}");
     }
     if record.verdict.collapsed {
@@ -127,8 +128,9 @@ pub fn standard(
     answered: &Answered<'_>,
     place: Pop<'_>,
 ) {
-    let (year, month, day) = civil(record.at.secs() / 86_400);
-    let rest = record.at.secs() % 86_400;
+    let received = record.timeline.received;
+    let (year, month, day) = civil(received.secs() / 86_400);
+    let rest = received.secs() % 86_400;
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     let _ = write!(
         out,
@@ -153,12 +155,14 @@ pub fn standard(
     out.push(b'\t');
     field(out, Some(record.host.as_bytes()), Spelled::AsText);
     let _ = write!(out, "{}\t{}\t", record.scheme.as_str(), asked.octets + record.received);
-    seconds(out, record.micros);
+    seconds(out, record.timeline.finished);
     field(out, asked.forwarded_for.as_deref(), Spelled::AsText);
     let (version, cipher) = asked.tls.unwrap_or(("-", "-"));
     let (protocol, port) = (protocol(record.version), record.peer.port());
-    let _ = write!(out, "{version}\t{cipher}\t{result}\t{protocol}\t-\t-\t{port}\t");
-    seconds(out, record.head_micros);
+    let form = answered.encryption.map(|form| (form.status.word(), form.fields.to_string()));
+    let (word, fields) = form.unwrap_or(("-", "-".into()));
+    let _ = write!(out, "{version}\t{cipher}\t{result}\t{protocol}\t{word}\t{fields}\t{port}\t");
+    seconds(out, until_answered(record));
     let _ = write!(out, "{}\t", detailed(record));
     field(out, answered.content_type, Spelled::AsText);
     number(out, answered.content_len);
@@ -199,9 +203,11 @@ fn realtime_field(
     let mut text = |value: Option<&[u8]>| field(out, value, Spelled::AsText);
     let ip = record.peer.ip().to_canonical();
     match one {
-        F::Timestamp => seconds(out, record.at.0 * 1000 + record.micros),
+        F::Timestamp => {
+            seconds(out, record.timeline.received.0 * 1000 + record.timeline.finished);
+        }
         F::ClientIp => drop(write!(out, "{ip}\t")),
-        F::TimeToFirstByte => seconds(out, record.head_micros),
+        F::TimeToFirstByte => seconds(out, until_answered(record)),
         F::Status => status(out, record),
         F::BytesSent => number(out, Some(record.bytes + answered.octets)),
         F::Method => text(Some(record.method.as_bytes())),
@@ -222,7 +228,7 @@ fn realtime_field(
             out.push(b'\t');
         }
         F::HostHeader => text(Some(record.host.as_bytes())),
-        F::TimeTaken => seconds(out, record.micros),
+        F::TimeTaken => seconds(out, record.timeline.finished),
         F::ProtocolVersion => text(Some(protocol(record.version).as_bytes())),
         F::IpVersion => text(Some(if ip.is_ipv4() { b"IPv4" } else { b"IPv6" })),
         F::UserAgent => text(record.user_agent),
@@ -236,7 +242,10 @@ fn realtime_field(
         F::ForwardedFor => text(asked.forwarded_for.as_deref()),
         F::SslProtocol => text(asked.tls.map(|(version, _)| version.as_bytes())),
         F::SslCipher => text(asked.tls.map(|(_, cipher)| cipher.as_bytes())),
-        F::FleEncryptedFields | F::FleStatus => text(None),
+        F::FleEncryptedFields => {
+            number(out, answered.encryption.map(|form| u64::from(form.fields)));
+        }
+        F::FleStatus => text(answered.encryption.map(|form| form.status.word().as_bytes())),
         F::ContentType => text(answered.content_type),
         F::ContentLen => number(out, answered.content_len),
         F::RangeStart => number(out, answered.range.map(|(first, _)| first)),
@@ -250,9 +259,18 @@ fn realtime_field(
         F::Headers => text(Some(&viewer.fields)),
         F::HeaderNames => text(Some(&viewer.names)),
         F::HeadersCount => number(out, Some(viewer.count)),
-        F::OriginFirstByte => optional_seconds(out, record.origin_micros()),
-        F::OriginLastByte => optional_seconds(out, record.origin_millis.map(|_| record.micros)),
+        F::OriginFirstByte => {
+            let micros = |millis: u64| (millis * 1000).min(record.timeline.finished);
+            optional_seconds(out, record.timeline.upstream_millis.map(micros));
+        }
+        F::OriginLastByte => {
+            let finished = record.timeline.finished;
+            optional_seconds(out, record.timeline.upstream_millis.map(|_| finished));
+        }
         F::Asn => text(viewer.asn.as_deref().map(str::as_bytes)),
+        F::Connection => text(Some(record.connection.text())),
+        // Its records have no certificate.
+        F::ClientSubject | F::ClientSerial => text(None),
     }
 }
 
@@ -267,6 +285,10 @@ fn status(out: &mut Vec<u8>, record: &Record<'_>) {
         GONE => out.extend_from_slice(b"000\t"),
         status => number(out, Some(u64::from(status))),
     }
+}
+
+fn until_answered(record: &Record<'_>) -> u64 {
+    record.timeline.answered.unwrap_or(record.timeline.finished)
 }
 
 fn seconds(out: &mut Vec<u8>, micros: u64) {

@@ -26,6 +26,36 @@ pub fn has_word(code: &str, word: &str) -> bool {
     })
 }
 
+/// The functions of formatted code, and how many lines each of them has.
+pub fn functions(code: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = code.lines().map(str::trim_end).collect();
+    let mut all = Vec::new();
+    for (at, first) in lines.iter().enumerate() {
+        let Some(name) = function_name(first.trim_start()) else { continue };
+        let indent = first.len() - first.trim_start().len();
+        // What is inside stands further to the right.
+        let is_end = |line: &&str| {
+            let own = line.get(indent..).unwrap_or("");
+            own == "}" || own.starts_with(')') && own.ends_with(';')
+        };
+        let length = match first.ends_with(['}', ';']) {
+            true => 1,
+            false => 2 + lines[at + 1..].iter().position(is_end).unwrap_or(0),
+        };
+        all.push((name, length));
+    }
+    all
+}
+
+// Of the line that a function begins with.
+fn function_name(line: &str) -> Option<&str> {
+    const BEFORE: [&str; 7] =
+        ["pub", "pub(super)", "pub(crate)", "const", "async", "unsafe", "extern"];
+    let (before, after) = line.split_once("fn ")?;
+    let is_item = before.split_whitespace().all(|word| BEFORE.contains(&word));
+    after.split(['(', '<']).next().filter(|_| is_item)
+}
+
 fn blank(octets: &mut [u8]) {
     octets.iter_mut().filter(|octet| **octet != b'\n').for_each(|octet| *octet = b' ');
 }
@@ -119,6 +149,17 @@ fn what_ships_is_told_from_what_does_not() {
     assert!(!code.contains("tok") && !code.contains("table"), "{code}");
     assert!(code.contains("fn first<'a>") && code.contains("fn last() { second(); }"), "{code}");
     assert_eq!(code.lines().count(), text.lines().count());
+}
+
+#[test]
+fn functions_are_measured_with_their_signatures() {
+    let text = "fn one() {}\n\
+        trait T {\n    fn two(&self) -> u8;\n    fn three(\n        a: u8,\n    ) -> u8;\n}\n\
+        impl S {\n    pub(super) const fn four<T>(\n        t: T,\n    ) -> T {\n\
+        \x20       if let fn_x = t {\n        }\n    }\n\
+        \x20   async fn five(&self) {\n        call(|| fn_y());\n    }\n}\n";
+    let want = [("one", 1), ("two", 1), ("three", 3), ("four", 6), ("five", 3)];
+    assert_eq!(functions(text), want);
 }
 
 #[test]

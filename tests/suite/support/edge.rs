@@ -1,10 +1,12 @@
 //! The real binary as a process of its own, on free ports, with a folder of its own.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::viewer::{Seen, Viewer};
@@ -16,8 +18,14 @@ pub struct Edge {
     pub https: Option<SocketAddr>,
     pub admin: SocketAddr,
     pub folder: Arc<tempfile::TempDir>,
-    pub log: Arc<Mutex<String>>,
+    /// Its standard error: a file without a name, so that what it has written is there to be read at
+    /// once, however busy the machine is.
+    said: File,
 }
+
+/// The timeouts of `plain`. That of a connection covers name, TCP, TLS and the first word of
+/// HTTP/2, on a machine that may have much else to do; no test waits for it to pass.
+pub const TIMEOUTS: &str = "timeouts = { connect = \"10s\", response = \"3s\" }";
 
 /// The configuration most tests start from: clear text, one distribution for every host, one
 /// origin.
@@ -25,7 +33,7 @@ pub fn plain(origin: SocketAddr, more: &str) -> String {
     format!(
         "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\nworkers = 2\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\naccess = \"access.log\"\n\
          {more}\n[[distribution]]\nid = \"E1\"\nhosts = [\"*\"]\n[[distribution.origin]]\nid = \"o\"\nurl = \"http://{origin}\"\n\
-         timeouts = {{ connect = \"1s\", response = \"3s\" }}\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n"
+         {TIMEOUTS}\n[[distribution.behavior]]\npath = \"*\"\norigin = \"o\"\n"
     )
 }
 
@@ -84,47 +92,33 @@ impl Edge {
         Self::launch(command, folder).unwrap_or_else(|log| panic!("the edge did not start:\n{log}"))
     }
 
+    /// Starts an edge by a command that gets the path of `edge.toml` as its last argument.
+    pub fn start_by(command: Command, folder: &Arc<tempfile::TempDir>) -> Result<Self, String> {
+        Self::launch(command, Arc::clone(folder))
+    }
+
     fn launch(mut command: Command, folder: Arc<tempfile::TempDir>) -> Result<Self, String> {
+        let said = tempfile::tempfile().unwrap();
         let mut child = command
             .arg(folder.path().join("edge.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(said.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let (mut http, mut https, mut admin) = (None, None, None);
-        let mut line = String::new();
-        while admin.is_none() {
-            line.clear();
-            if lines.read_line(&mut line).unwrap_or(0) == 0 {
-                let _ = child.wait();
-                return Err(log.lock().unwrap().clone());
+        let (http, https, admin) = loop {
+            let has_ended = child.try_wait().unwrap().is_some();
+            let log = text_of(&said);
+            if let Some(admin) = listens(&log, "admin listener") {
+                break (listens(&log, "speaks=\"http\""), listens(&log, "speaks=\"https\""), admin);
             }
-            log.lock().unwrap().push_str(&line);
-            let address = line
-                .split("address=")
-                .nth(1)
-                .and_then(|rest| rest.split_whitespace().next())
-                .and_then(|a| a.parse().ok());
-            match address {
-                Some(address) if line.contains("admin listener") => admin = Some(address),
-                Some(address) if line.contains("speaks=\"https\"") => https = Some(address),
-                Some(address) if line.contains("speaks=\"http\"") => http = http.or(Some(address)),
-                _ => {}
+            if has_ended {
+                return Err(log);
             }
-        }
-        let sink = Arc::clone(&log);
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            while lines.read_line(&mut line).unwrap_or(0) > 0 {
-                sink.lock().unwrap().push_str(&line);
-                line.clear();
-            }
-        });
+            std::thread::park_timeout(Duration::from_millis(5));
+        };
         let http = http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        Ok(Self { child, http, https, admin: admin.unwrap(), folder, log })
+        Ok(Self { child, http, https, admin, folder, said })
     }
 
     pub fn path(&self) -> &Path {
@@ -161,6 +155,18 @@ impl Edge {
 
     /// The same with other credentials.
     pub fn admin_with(&self, method: &str, path: &str, body: &str, fields: &str) -> (u16, String) {
+        let (status, _, body) = self.admin_whole(method, path, body, fields);
+        (status, body)
+    }
+
+    /// The same with the head of the answer, between the two.
+    pub fn admin_whole(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        fields: &str,
+    ) -> (u16, String, String) {
         let mut tcp = TcpStream::connect(self.admin).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let head = format!(
@@ -171,7 +177,8 @@ impl Edge {
         let mut all = String::new();
         let _ = tcp.read_to_string(&mut all);
         let status = all.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-        (status, all.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default())
+        let (head, body) = all.split_once("\r\n\r\n").unwrap_or_default();
+        (status, head.to_string(), body.to_string())
     }
 
     /// Invalidates paths (or `#tags`) and gives back the answer.
@@ -225,8 +232,9 @@ impl Edge {
         status.success()
     }
 
+    /// What it has written to its standard error by now.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        text_of(&self.said)
     }
 }
 
@@ -235,6 +243,26 @@ impl Drop for Edge {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+// All of a file, from its start. Who writes to it goes on where it was.
+fn text_of(file: &File) -> String {
+    let (mut all, mut piece) = (Vec::new(), [0; 1 << 14]);
+    loop {
+        match file.read_at(&mut piece, all.len() as u64).unwrap() {
+            0 => return String::from_utf8_lossy(&all).into_owned(),
+            n => all.extend_from_slice(&piece[..n]),
+        }
+    }
+}
+
+// The first address of such a listener that whole lines of a log tell of.
+fn listens(log: &str, words: &str) -> Option<SocketAddr> {
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    whole
+        .lines()
+        .filter(|line| line.contains(words))
+        .find_map(|line| line.split("address=").nth(1)?.split_whitespace().next()?.parse().ok())
 }
 
 /// Runs the binary with arguments; exit code, standard output, standard error.

@@ -105,6 +105,11 @@ impl Fleet {
 
     /// One more edge by a name of the three, on a folder of its own.
     pub fn edge_named(&self, name: &str, prefer: &str) -> Member {
+        self.edge_but(name, prefer, ("[fleet]", "[fleet]"))
+    }
+
+    /// The same with `to` in its settings where they have `from`.
+    pub fn edge_but(&self, name: &str, prefer: &str, (from, to): (&str, &str)) -> Member {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         std::fs::write(folder.path().join("token"), edge_token(name)).unwrap();
         let ca = self.parent.folder.path().join("tls/ca.pem");
@@ -115,7 +120,8 @@ impl Fleet {
              [fleet]\nname = \"own\"\nsequencer = \"parent\"\nprefer = {prefer:?}\n"
         );
         let text = config(self.origin, (None, free_port()), &more) + self.behavior;
-        Member::start(name, folder, &text)
+        assert!(text.contains(from), "{text}");
+        Member::start(name, folder, &text.replace(from, to))
     }
 
     pub fn members(&self) -> impl Iterator<Item = &Member> {
@@ -134,6 +140,7 @@ impl Fleet {
 fn config(origin: SocketAddr, (https, admin): (Option<u16>, u16), more: &str) -> String {
     let https = https.map_or_else(String::new, |port| format!("\nhttps = [\"127.0.0.1:{port}\"]"));
     let all = "[[admin.access_key]]\nid = \"AKIDEXAMPLE\"\nsecret = { file = \"secret\" }\n\
+               allow = [\"cloudfront:*\", \"cloudfront-keyvaluestore:*\"]\n\
                [store]\nmemory = \"16MiB\"\nmax_object = \"1MiB\"\n[store.disk]\nsize = \"64MiB\"\n";
     let fleet = format!("lease = \"{}s\"\nwait = \"8s\"\n", LEASE.as_secs());
     let text = plain(origin, &format!("{all}{more}{fleet}"))
@@ -194,6 +201,15 @@ impl Member {
     pub fn restart_with_its_disk(&mut self) {
         self.restart();
         eventually("the disk is loaded", || self.edge().metric("foreshore_disk_loaded") == 1.0);
+    }
+
+    /// Gives it another configuration while it runs.
+    pub fn reconfigure(&self, change: impl Fn(String) -> String) {
+        let path = self.folder.path().join("edge.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, change(text)).unwrap();
+        let (status, told) = self.edge().admin("POST", "/v1/reload", "");
+        assert_eq!(status, 200, "{told}");
     }
 
     pub fn stop(&self) {

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub enum Say {
     Bytes(Vec<u8>),
     Wait(Duration),
+    /// Goes on once that is so, or after half a minute.
+    Until(Arc<AtomicBool>),
     /// Close with a reset, so that what was sent may be lost.
     Reset,
     Close,
@@ -149,6 +151,14 @@ fn talk<S: Read + Write>(io: &mut S, raw: &TcpStream, handler: &Handler, seen: &
                     }
                 }
                 Say::Wait(time) => std::thread::park_timeout(time),
+                Say::Until(gate) => {
+                    for _ in 0..6_000 {
+                        if gate.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        std::thread::park_timeout(Duration::from_millis(5));
+                    }
+                }
                 Say::Close => return,
                 Say::Reset => {
                     let socket = socket2::SockRef::from(raw);
@@ -240,6 +250,20 @@ pub fn fresh(body: &[u8]) -> Vec<Say> {
 pub fn after(millis: u64, mut steps: Vec<Say>) -> Vec<Say> {
     steps.insert(0, Say::Wait(Duration::from_millis(millis)));
     steps
+}
+
+/// An origin that has `/slow` wait until that is let, and says "late" to all.
+pub fn held_back() -> (Origin, Arc<AtomicBool>) {
+    let let_go = Arc::<AtomicBool>::default();
+    let gate = Arc::clone(&let_go);
+    let origin = Origin::start(move |asked| {
+        let mut steps = fresh(b"late");
+        if asked.target == "/slow" {
+            steps.insert(0, Say::Until(Arc::clone(&gate)));
+        }
+        steps
+    });
+    (origin, let_go)
 }
 
 /// Exactly these bytes, then the end of the connection.

@@ -13,10 +13,12 @@ use foreshore::listen::h3::qpack;
 use quinn_proto::crypto::rustls::QuicClientConfig;
 use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint,
-    EndpointConfig, Event, ReadError, Side, StreamEvent, StreamId, VarInt,
+    EndpointConfig, Event, ReadError, Side, StreamEvent, StreamId, TransportConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+
+use super::Dice;
 
 /// Longer than anything takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,6 +56,89 @@ impl Answer {
     }
 }
 
+/// A direction of a network that loses, repeats and reorders datagrams, as its dice fall.
+struct Shaken {
+    dice: Dice,
+    /// Waits until another has overtaken it.
+    held: Option<Vec<u8>>,
+}
+
+impl Shaken {
+    fn new(seed: u64, direction: u64) -> Self {
+        Self { dice: Dice::new(seed, direction), held: None }
+    }
+
+    // What arrives once this has been sent.
+    fn pass(&mut self, datagram: Vec<u8>) -> Vec<Vec<u8>> {
+        let mut arrive = match self.dice.roll(100) {
+            0..5 => Vec::new(),
+            5..10 => vec![datagram.clone(), datagram],
+            10..25 if self.held.is_none() => {
+                self.held = Some(datagram);
+                Vec::new()
+            }
+            _ => vec![datagram],
+        };
+        if !arrive.is_empty() {
+            arrive.extend(self.held.take());
+        }
+        arrive
+    }
+}
+
+/// What a viewer of `h.test` is made with that trusts `ca`.
+pub fn config(ca: &Path) -> ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h3".to_vec()];
+    ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+}
+
+/// Says the first that so many viewers say, and nothing more, all from one port; `between` has its
+/// turn after each of them.
+pub fn begin_many(address: SocketAddr, ca: &Path, count: usize, mut between: impl FnMut(usize)) {
+    let (config, socket) = (config(ca), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
+    let mut out = Vec::new();
+    for number in 0..count {
+        let now = Instant::now();
+        let (_, mut connection) = endpoint.connect(now, config.clone(), address, "h.test").unwrap();
+        while let Some(sent) = connection.poll_transmit(now, 1, &mut out) {
+            let _ = socket.send_to(&out[..sent.size], sent.destination);
+            out.clear();
+        }
+        between(number);
+    }
+}
+
+/// Says the first that a viewer says, and then nothing: how many octets that were, and how many came
+/// for them.
+pub fn first_words(address: SocketAddr, ca: &Path) -> (usize, usize) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
+    let now = Instant::now();
+    let (_, mut connection) = endpoint.connect(now, config(ca), address, "h.test").unwrap();
+    let (mut said, mut came, mut out) = (0, 0, Vec::new());
+    while let Some(sent) = connection.poll_transmit(now, 1, &mut out) {
+        said += socket.send_to(&out[..sent.size], sent.destination).unwrap();
+        out.clear();
+    }
+    let mut buffer = [0; 2048];
+    while let Ok((len, _)) = socket.recv_from(&mut buffer) {
+        came += len;
+        // The first comes when the edge has its turn; what is repeated follows it soon.
+        socket.set_read_timeout(Some(Duration::from_millis(1_500))).unwrap();
+    }
+    (said, came)
+}
+
 /// One connection.
 pub struct Quic {
     socket: UdpSocket,
@@ -62,6 +147,8 @@ pub struct Quic {
     pub connection: Connection,
     came: BTreeMap<StreamId, Came>,
     is_connected: bool,
+    /// What becomes of what it says, and of what it is told.
+    shaken: Option<[Shaken; 2]>,
     /// How the connection ended.
     pub lost: Option<ConnectionError>,
 }
@@ -69,16 +156,19 @@ pub struct Quic {
 impl Quic {
     /// Connects to `h.test` at an address, trusting `ca`.
     pub fn connect(address: SocketAddr, ca: &Path) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"h3".to_vec()];
-        let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        Self::connect_over(address, ca, None)
+    }
+
+    /// The same over a bad network, which is as bad again with the same seed.
+    pub fn connect_shaken(address: SocketAddr, ca: &Path, seed: u64) -> Self {
+        Self::connect_over(address, ca, Some([Shaken::new(seed, 1), Shaken::new(seed, 2)]))
+    }
+
+    fn connect_over(address: SocketAddr, ca: &Path, shaken: Option<[Shaken; 2]>) -> Self {
+        Self::connect_as(address, config(ca), shaken)
+    }
+
+    fn connect_as(address: SocketAddr, config: ClientConfig, shaken: Option<[Shaken; 2]>) -> Self {
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
         let (handle, connection) =
             endpoint.connect(Instant::now(), config, address, "h.test").unwrap();
@@ -89,6 +179,7 @@ impl Quic {
             connection,
             came: BTreeMap::new(),
             is_connected: false,
+            shaken,
             lost: None,
         };
         this.until("a handshake", |this| this.is_connected || this.lost.is_some());
@@ -98,6 +189,16 @@ impl Quic {
     /// The same, and says what has to be said first.
     pub fn begin(address: SocketAddr, ca: &Path) -> Self {
         let mut this = Self::connect(address, ca);
+        this.uni(&[0, 4, 0]);
+        this
+    }
+
+    /// The same for a viewer that lets so few octets of a stream come before it has read some.
+    pub fn begin_narrow(address: SocketAddr, ca: &Path, window: u32) -> Self {
+        let (mut transport, mut config) = (TransportConfig::default(), config(ca));
+        transport.stream_receive_window(window.into());
+        config.transport_config(Arc::new(transport));
+        let mut this = Self::connect_as(address, config, None);
         this.uni(&[0, 4, 0]);
         this
     }
@@ -116,24 +217,40 @@ impl Quic {
         }
     }
 
-    // Sends what there is, and takes what comes within a moment.
-    fn turn(&mut self) {
+    /// Sends what there is.
+    pub fn transmit(&mut self) {
         let mut out = Vec::new();
         while let Some(sent) = self.connection.poll_transmit(Instant::now(), 1, &mut out) {
-            let _ = self.socket.send_to(&out[..sent.size], sent.destination);
+            for datagram in self.pass(0, &out[..sent.size]) {
+                let _ = self.socket.send_to(&datagram, sent.destination);
+            }
             out.clear();
         }
+    }
+
+    /// Acknowledges all that has come, which else waits for a turn: with a PING, so that there is
+    /// something to send at once.
+    pub fn acknowledge(&mut self) {
+        self.connection.ping();
+        self.transmit();
+    }
+
+    // Sends what there is, and takes what comes within a moment.
+    fn turn(&mut self) {
+        self.transmit();
+        let mut out = Vec::new();
         let now = Instant::now();
         let due = self.connection.poll_timeout().unwrap_or(now + Duration::from_millis(20));
         let wait = due.saturating_duration_since(now).min(Duration::from_millis(20));
         self.socket.set_read_timeout(Some(wait.max(Duration::from_micros(100)))).unwrap();
         let mut buffer = [0; 2048];
         if let Ok((len, from)) = self.socket.recv_from(&mut buffer) {
-            let octets = BytesMut::from(&buffer[..len]);
-            let now = Instant::now();
-            let event = self.endpoint.handle(now, from, None, None, octets, &mut out);
-            if let Some(DatagramEvent::ConnectionEvent(_, event)) = event {
-                self.connection.handle_event(event);
+            for datagram in self.pass(1, &buffer[..len]) {
+                let (now, octets) = (Instant::now(), BytesMut::from(&datagram[..]));
+                let event = self.endpoint.handle(now, from, None, None, octets, &mut out);
+                if let Some(DatagramEvent::ConnectionEvent(_, event)) = event {
+                    self.connection.handle_event(event);
+                }
             }
         }
         self.connection.handle_timeout(Instant::now());
@@ -144,6 +261,14 @@ impl Quic {
         }
         while let Some(event) = self.connection.poll() {
             self.on_event(event);
+        }
+    }
+
+    // What of a datagram arrives, and when.
+    fn pass(&mut self, direction: usize, datagram: &[u8]) -> Vec<Vec<u8>> {
+        match &mut self.shaken {
+            Some(shaken) => shaken[direction].pass(datagram.to_vec()),
+            None => vec![datagram.to_vec()],
         }
     }
 
@@ -231,6 +356,14 @@ impl Quic {
     pub fn reset(&mut self, id: StreamId, code: u32) {
         let _ = self.connection.send_stream(id).reset(VarInt::from_u32(code));
         let _ = self.connection.recv_stream(id).stop(VarInt::from_u32(code));
+    }
+
+    /// Wants to hear no more of the edge's control stream.
+    pub fn stop_control(&mut self) {
+        let is_theirs = |id: &&StreamId| id.dir() == Dir::Uni && id.initiator() == Side::Server;
+        let theirs = self.came.keys().find(is_theirs).copied();
+        let id = theirs.expect("a control stream of the edge's");
+        let _ = self.connection.recv_stream(id).stop(VarInt::from_u32(0x100));
     }
 
     /// What has come on a stream so far.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{World, called, function, handler, patient, request};
+use super::{EAGER, World, called, function, handler, patient, request};
 use crate::distribution::functions::{FunctionLimits, Level, Runtime};
 use crate::functions::engine::Engine;
 use crate::functions::event::{CallFailure, Returned};
@@ -129,6 +129,68 @@ fn a_call_leaves_nothing_to_the_next() {
         assert_eq!(lines, ["1undefined", "frozen"]);
         // The prototype is the realm's own: writing to it fails, in strict code with an error.
         assert!(matches!(returned, Err(CallFailure::Threw(_))), "{returned:?}");
+    }
+}
+
+#[test]
+fn a_call_that_found_no_memory_leaves_nothing_to_the_next() {
+    let mut other = World::new();
+    other.request.push("X-Secret", b"s3cret");
+    let mut engine = Engine::new(patient());
+    let of = |body: &str| function(&handler(body), Runtime::Js2, Level::CloudFront);
+    let look = of("console.log(JSON.stringify(event))");
+    let plain = of("");
+    // Holds all the memory that there is but for some, so that the next call ends somewhere while
+    // it puts the event in order.
+    for left in 0..64 {
+        let hoard = of(&format!(
+            "request.u = JSON.stringify(event); var host = request.headers.host; host.junk = null; \
+             try {{ for (;;) host.junk = {{j: host.junk}} }} catch (e) {{}} \
+             for (var n = 0; n < {left}; n++) host.junk = host.junk.j"
+        ));
+        engine.prepare(&[Arc::clone(&hoard), Arc::clone(&plain), Arc::clone(&look)]);
+        let _ = other.call(&mut engine, &hoard);
+        let _ = World::new().call(&mut engine, &plain);
+        let (returned, lines) = World::new().call(&mut engine, &look);
+        assert!(!lines.concat().contains("s3cret"), "{left}: {lines:?}");
+        if returned.is_ok() {
+            assert_eq!(lines, [EAGER], "{left}");
+        }
+    }
+}
+
+#[test]
+fn what_no_global_leads_to_is_frozen_as_well() {
+    let made = ["/a/g[Symbol.matchAll]('a')", "[].values().map(function (x) { return x })"];
+    let loose = [
+        "new Map().entries()",
+        "new Set().values()",
+        "Iterator.from({next: function () {}})",
+        "Iterator.concat([])",
+    ];
+    let mut engine = Engine::new(patient());
+    let strict = made.iter().map(|one| (*one, Level::CloudFront));
+    let any = made.iter().chain(&loose).map(|one| (*one, Level::Any));
+    for (one, level) in strict.chain(any) {
+        let body = format!("console.log(Object.isFrozen(Object.getPrototypeOf({one})))");
+        let function = function(&handler(&body), Runtime::Js2, level);
+        assert_eq!(World::new().call(&mut engine, &function).1, ["true"], "{one} {level:?}");
+    }
+    // What it calls would run in a later call.
+    let body = handler("console.log(typeof FinalizationRegistry)");
+    let function = function(&body, Runtime::Js2, Level::Any);
+    assert_eq!(World::new().call(&mut engine, &function).1, ["undefined"]);
+}
+
+#[test]
+fn what_an_import_is_bound_to_stays() {
+    let source = "import q from 'querystring';
+        function handler(event) {
+            try { __import0 = {left: 1} } catch (e) {}
+            try { q = {left: 1} } catch (e) {}
+            console.log(typeof __import0 + typeof q.left); return event.request }";
+    for _ in 0..2 {
+        assert_eq!(called(&World::new(), source).1, ["undefinedundefined"]);
     }
 }
 

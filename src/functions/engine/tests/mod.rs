@@ -1,6 +1,7 @@
 //! What functions see and what they give back.
 
 mod attacks;
+mod memo;
 mod modules;
 
 use std::cell::RefCell;
@@ -12,8 +13,8 @@ use super::Engine;
 use crate::crypto::sigv4::sha256;
 use crate::distribution::functions::{Function, FunctionLimits, Kept, Level, Runtime};
 use crate::functions::event::{
-    BodyOut, CallFailure, CookieOut, EdgeFacts, Event, FieldOut, Place, QueryOut, RequestFacts,
-    RequestOut, ResponseFacts, ResponseOut, Returned, StoreView,
+    BodyOut, CallFailure, CookieOut, EdgeFacts, Event, FieldOut, IdFacts, Place, QueryOut,
+    RequestFacts, RequestOut, ResponseFacts, ResponseOut, Returned, StoreView,
 };
 use crate::message::request::Fields;
 use crate::semantics::fields::FieldSection;
@@ -45,6 +46,7 @@ fn patient() -> FunctionLimits {
         budget: Duration::from_millis(1),
         memory: 2 << 20,
         throttle: Duration::ZERO,
+        remember: 1 << 20,
     }
 }
 
@@ -91,7 +93,7 @@ impl World {
             place,
             domain_name: Some("d1.cloudfront.net"),
             distribution_id: "E1",
-            request_id: "rid",
+            request_id: IdFacts::Text("rid"),
             viewer: "192.0.2.1".parse().unwrap(),
             request: RequestFacts {
                 method: "GET",
@@ -238,6 +240,51 @@ fn what_did_not_change_does_not_come_back() {
 }
 
 #[test]
+fn what_one_call_did_to_the_event_the_next_does_not_see() {
+    let look = "console.log(JSON.stringify(event) + Object.isFrozen(request) + Object.isFrozen(request.headers) + \
+                typeof request.u + typeof request.headers.u + typeof event.u)";
+    let wanted = format!("{EAGER}falsefalseundefinedundefinedundefined");
+    for body in [
+        "request.uri = '/z'",
+        "request.u = 1",
+        "event.u = 1",
+        "delete request.uri; request.uri = '/z'",
+        "event.request = {}",
+        "request.headers.u = {value: '1'}; request.headers.host = {value: '2'}",
+        "request.headers.host.value = '2'; request.headers.accept.multiValue.pop()",
+        "delete request.headers.host",
+        "request.headers.host = undefined",
+        "request.headers = {}; request.cookies = {}; request.querystring = ''",
+        "Object.freeze(request); Object.freeze(request.headers); Object.freeze(event)",
+        "Object.defineProperty(request, 'uri', {get: function () { return '/z' }})",
+        "Object.setPrototypeOf(request, {u: 1}); Object.setPrototypeOf(request.headers, {u: 1})",
+        "request.headers.__proto__ = {value: '1'}; request.__proto__ = {u: 1}",
+        "event.context.u = 1; event.viewer.ip = 2; delete event.context.requestId",
+        "throw request.headers.host",
+    ] {
+        let _ = called(&World::new(), &handler(body));
+        let (returned, lines) = called(&World::new(), &handler(look));
+        assert_eq!(lines, [wanted.as_str()], "after {body}");
+        assert_eq!(returned, Ok(Returned::Unchanged), "after {body}");
+    }
+    let look = "function handler(event) { var r = event.response; console.log(JSON.stringify(r)); return r }";
+    for body in [
+        "r.statusCode = 500; r.statusDescription = 'x'",
+        "r.body = 'b'",
+        "r.headers.server = {value: 'x'}; r.headers.z = {value: 'z'}",
+        "delete r.cookies; r.headers = {}",
+    ] {
+        let source =
+            format!("function handler(event) {{ var r = event.response; {body}; return r }}");
+        let _ = called(&World::response(), &source);
+        let (returned, lines) = called(&World::response(), look);
+        let wanted = r#"{"statusCode":200,"statusDescription":"OK","headers":{"server":{"value":"s"}},"cookies":{"ID":{"value":"1","attributes":"Path=/"},"B":{"value":"2"}}}"#;
+        assert_eq!(lines, [wanted], "after {body}");
+        assert_eq!(returned, Ok(Returned::Unchanged), "after {body}");
+    }
+}
+
+#[test]
 fn what_changed_comes_back() {
     let some = |out: RequestOut| Ok(Returned::Request(Box::new(out)));
     let pairs = |of: &[(&str, &str)]| {
@@ -289,6 +336,20 @@ fn what_changed_comes_back() {
             RequestOut { headers: headers(&[host.clone(), field("accept", &["e"])]), ..none() },
         ),
         (
+            "request.headers.host; request.headers.accept = {value: 'e'}; request.headers.x = {value: 'y'}",
+            RequestOut {
+                headers: Some(
+                    [
+                        &[host.clone(), field("accept", &["e"])][..],
+                        &rest[..],
+                        &[field("x", &["y"])][..],
+                    ]
+                    .concat(),
+                ),
+                ..none()
+            },
+        ),
+        (
             "delete request.headers.accept",
             RequestOut { headers: headers(std::slice::from_ref(&host)), ..none() },
         ),
@@ -328,6 +389,7 @@ fn responses_come_back_made_and_changed() {
             status: Some(302.0),
             status_description: Some("Found".into()),
             headers: Some(vec![field("location", &["/y"])]),
+            changed: None,
             cookies: Some(vec![cookie("a", "1", Some("Path=/"))]),
             body: Some(BodyOut::Base64("aGk=".into())),
         }
@@ -341,6 +403,7 @@ fn responses_come_back_made_and_changed() {
             status: Some(404.0),
             status_description: None,
             headers: Some(vec![field("server", &["s"]), field("x-a", &["/x/"])]),
+            changed: None,
             cookies: Some(vec![cookie("ID", "1", Some("Path=/")), cookie("B", "3", None)]),
             body: Some(BodyOut::Text("new".into())),
         }
@@ -352,6 +415,8 @@ fn a_wrong_shape_is_named_by_its_path() {
     let request = [
         ("return undefined", "the value", "undefined"),
         ("return 'text'", "the value", "the text \"text\""),
+        ("return event", "the value", "an object"),
+        ("return [event.request]", "the value", "an array"),
         ("request.headers = 5", "request.headers", "number 5"),
         ("request.headers.x = 'y'", "request.headers.x", "the text \"y\""),
         ("request.headers.x = null", "request.headers.x", "null"),

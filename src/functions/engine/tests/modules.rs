@@ -166,7 +166,7 @@ fn tokens_go_round() {
     );
     let wanted = [
         "d83dd184",
-        r#"{"4":1700000000,"iss":"me","-65537":[1,"a",true,null,1.5],"n":{"b":{"type":"Buffer","data":[120,121]}}}"#,
+        r#"{"protectedHeaders":{"1":5},"unprotectedHeaders":{},"payload":{"4":1700000000,"iss":"me","-65537":[1,"a",true,null,1.5],"n":{"b":{"type":"Buffer","data":[120,121]}}}}"#,
     ];
     assert_eq!(called(&World::new(), &source(&round)).1, wanted);
     let made = "var c = require('crypto'); \
@@ -194,6 +194,52 @@ fn tokens_go_round() {
             "try { cf.cwt.validateToken(t(mac), {}) } catch (e) { console.log(e.message) }",
             "validateToken needs a context with a key",
         ),
+    ] {
+        let (returned, lines) = called(&World::new(), &source(&format!("{made}{body}")));
+        assert_eq!(lines, [wanted], "{body}: {returned:?}");
+    }
+}
+
+// What CloudFront's guide calls a CWTObject goes in and comes out: the claims are its payload, and
+// are found and set on it by their keys as well, as the guide's own samples do.
+#[test]
+fn tokens_are_objects_with_headers_and_a_payload() {
+    let source = |body: &str| format!("import cf from 'cloudfront';\n{}", handler(body));
+    let made = "var k = { key: 'k', coseTag: 'MAC0' }; \
+        var of = function (what) { return cf.cwt.generateToken(what, k) }; \
+        var read = function (token) { return cf.cwt.validateToken(token, { key: 'k' }) }; \
+        var t = of({ protected: { 1: '5' }, unprotected: { 4: 'id' }, payload: { 1: 'foo', 4: 10 } }); ";
+    for (body, wanted) in [
+        // Tag 17 of [h'a10105', {4: "id"}, h'a20163666f6f040a', …].
+        (
+            "console.log(t.slice(0, 21).toString('hex'))",
+            "d18443a10105a10462696448a20163666f6f040a58",
+        ),
+        (
+            "console.log(JSON.stringify(read(t)))",
+            r#"{"protectedHeaders":{"1":5},"unprotectedHeaders":{"4":"id"},"payload":{"1":"foo","4":10}}"#,
+        ),
+        ("var o = read(t); console.log(o[1] + o['4'] + o.payload[4])", "foo1010"),
+        ("var o = read(t); o[4] = 20; console.log(read(of(o)).payload[4])", "20"),
+        (
+            "var o = read(t); o[6] = 7; console.log(JSON.stringify(read(of(o)).payload))",
+            r#"{"1":"foo","4":10,"6":7}"#,
+        ),
+        ("var o = read(t); o.payload[4] = 30; console.log(read(of(o))[4])", "30"),
+        (
+            "var o = read(t); console.log(Object.keys(read(of(o))).join())",
+            "protectedHeaders,unprotectedHeaders,payload",
+        ),
+        ("console.log(read(of(read(t))).unprotectedHeaders[4])", "id"),
+        (
+            "try { of({ protected: { 1: 4 }, payload: {} }) } catch (e) { console.log(e.message) }",
+            "the algorithm is to be 5, which is HS256",
+        ),
+        (
+            "try { of({ protected: [], payload: {} }) } catch (e) { console.log(e.message) }",
+            "protected is not an object",
+        ),
+        ("try { of('x') } catch (e) { console.log(e.message) }", "the payload is not an object"),
     ] {
         let (returned, lines) = called(&World::new(), &source(&format!("{made}{body}")));
         assert_eq!(lines, [wanted], "{body}: {returned:?}");

@@ -38,10 +38,26 @@ impl FieldList {
 
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.places().map(|(_, name, value)| (name, value))
+    }
+
+    /// The same, and where each name begins among all octets.
+    pub fn places(&self) -> impl Iterator<Item = (usize, &[u8], &[u8])> {
         self.spans.iter().map(|span| {
-            let (name, rest) = self.octets[span.start as usize..].split_at(span.name as usize);
-            (name, &rest[..span.value as usize])
+            let start = span.start as usize;
+            let (name, rest) = self.octets[start..].split_at(span.name as usize);
+            (start, name, &rest[..span.value as usize])
         })
+    }
+
+    /// All names and values, one behind the other.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Says whether these are the fields of a HEAD, whatever else is wrong with them.
+    pub fn asks_for_head(&self) -> bool {
+        self.iter().any(|(name, value)| name == b":method" && value == b"HEAD")
     }
 
     /// Adds the field that `write` adds to the octets, name first; it gives the length of the name.

@@ -4,6 +4,8 @@
 //! Values are not Huffman-coded: it would save a tenth of a small answer and cost more than sending
 //! it.
 
+use crate::base::fold;
+
 /// Says that the encoder keeps no table (RFC 7541 §6.3); to be written once, before the first field
 /// of a connection.
 pub const NO_TABLE: u8 = 0x20;
@@ -26,33 +28,92 @@ pub fn status(out: &mut Vec<u8>, status: u16) {
     out.push(0x80 | indexed);
 }
 
+/// Octets that a field takes beside its name and value, at most.
+pub const BESIDE: usize = 16;
+
 /// Writes a field whose name may have any case; it goes out in lower case.
 pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    let never = if name.eq_ignore_ascii_case(b"set-cookie") { 0x10 } else { 0 };
-    match name_index(name) {
-        Some(index) => integer(out, 4, never, index),
-        None => {
-            out.push(never);
-            integer(out, 7, 0, name.len());
-            out.extend(name.iter().map(u8::to_ascii_lowercase));
-        }
-    }
+    // Room for all of it is made at once.
+    out.reserve(BESIDE + name.len() + value.len());
+    begin_field(out, name);
     string(out, value);
 }
 
-fn string(out: &mut Vec<u8>, octets: &[u8]) {
+/// The same with a value that is written where it goes, its length afterwards.
+pub fn field_by(out: &mut Vec<u8>, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    begin_field(out, name);
+    string_by(out, write);
+}
+
+/// A string as it is, written where it goes, its length afterwards (RFC 7541 §5.2).
+#[inline]
+pub fn string_by(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.push(0);
+    write(out);
+    let len = out.len() - at - 1;
+    if len < 0x7f {
+        out[at] = len as u8;
+    } else {
+        make_room(out, at, len);
+    }
+}
+
+// A length that takes more than the one octet which was left for it: its others are written behind
+// the value and brought before it.
+#[cold]
+fn make_room(out: &mut Vec<u8>, at: usize, len: usize) {
+    out[at] = 0x7f;
+    let end = out.len();
+    long_integer(out, len - 0x7f);
+    let more = out.len() - end;
+    out[at + 1..].rotate_right(more);
+}
+
+/// Index of the one field that is never to be indexed.
+const SET_COOKIE: usize = 55;
+
+fn begin_field(out: &mut Vec<u8>, name: &[u8]) {
+    match name_index(name) {
+        Some(SET_COOKIE) => integer(out, 4, 0x10, SET_COOKIE),
+        Some(index) => integer(out, 4, 0, index),
+        None => {
+            out.push(0);
+            integer(out, 7, 0, name.len());
+            lowered(out, name);
+        }
+    }
+}
+
+/// Writes a name in lower case.
+#[inline]
+pub fn lowered(out: &mut Vec<u8>, name: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(name);
+    out[start..].make_ascii_lowercase();
+}
+
+/// Writes a string as it is (RFC 7541 §5.2).
+pub fn string(out: &mut Vec<u8>, octets: &[u8]) {
     integer(out, 7, 0, octets.len());
     out.extend_from_slice(octets);
 }
 
 /// Writes an integer with a prefix of so many bits (RFC 7541 §5.1), behind a pattern.
+#[inline]
 pub fn integer(out: &mut Vec<u8>, prefix: u8, pattern: u8, value: usize) {
     let mask = (1usize << prefix) - 1;
     if value < mask {
-        return out.push(pattern | value as u8);
+        out.push(pattern | value as u8);
+    } else if value < mask + 0x80 {
+        out.extend_from_slice(&[pattern | mask as u8, (value - mask) as u8]);
+    } else {
+        out.push(pattern | mask as u8);
+        long_integer(out, value - mask);
     }
-    out.push(pattern | mask as u8);
-    let mut rest = value - mask;
+}
+
+fn long_integer(out: &mut Vec<u8>, mut rest: usize) {
     while rest >= 0x80 {
         out.push(0x80 | (rest & 0x7f) as u8);
         rest >>= 7;
@@ -63,34 +124,40 @@ pub fn integer(out: &mut Vec<u8>, prefix: u8, pattern: u8, value: usize) {
 // Names of response fields in the static table, by length and first letter; the index of their
 // first entry.
 fn name_index(name: &[u8]) -> Option<usize> {
-    let is = |known: &[u8], index: usize| name.eq_ignore_ascii_case(known).then_some(index);
     match (name.len(), name.first()?.to_ascii_lowercase()) {
-        (3, _) => is(b"age", 21).or_else(|| is(b"via", 60)),
-        (4, b'd') => is(b"date", 33),
-        (4, b'e') => is(b"etag", 34),
-        (4, b'l') => is(b"link", 45),
-        (4, b'v') => is(b"vary", 59),
-        (5, b'a') => is(b"allow", 22),
-        (6, b's') => is(b"server", 54),
-        (7, b'e') => is(b"expires", 36),
-        (7, b'r') => is(b"refresh", 52),
-        (8, b'l') => is(b"location", 46),
-        (10, b's') => is(b"set-cookie", 55),
-        (11, b'r') => is(b"retry-after", 53),
-        (12, b'c') => is(b"content-type", 31),
-        (13, b'c') => is(b"cache-control", 24).or_else(|| is(b"content-range", 30)),
-        (13, b'a') => is(b"accept-ranges", 18),
-        (13, b'l') => is(b"last-modified", 44),
-        (14, b'c') => is(b"content-length", 28),
-        (16, b'c') => is(b"content-encoding", 26)
-            .or_else(|| is(b"content-language", 27))
-            .or_else(|| is(b"content-location", 29)),
-        (16, b'w') => is(b"www-authenticate", 61),
-        (19, b'c') => is(b"content-disposition", 25),
-        (25, b's') => is(b"strict-transport-security", 56),
-        (27, b'a') => is(b"access-control-allow-origin", 20),
+        (3, b'a') => at(name, b"age", 21),
+        (3, b'v') => at(name, b"via", 60),
+        (4, b'd') => at(name, b"date", 33),
+        (4, b'e') => at(name, b"etag", 34),
+        (4, b'l') => at(name, b"link", 45),
+        (4, b'v') => at(name, b"vary", 59),
+        (5, b'a') => at(name, b"allow", 22),
+        (6, b's') => at(name, b"server", 54),
+        (7, b'e') => at(name, b"expires", 36),
+        (7, b'r') => at(name, b"refresh", 52),
+        (8, b'l') => at(name, b"location", 46),
+        (10, b's') => at(name, b"set-cookie", SET_COOKIE),
+        (11, b'r') => at(name, b"retry-after", 53),
+        (12, b'c') => at(name, b"content-type", 31),
+        (13, b'c') => at(name, b"cache-control", 24).or_else(|| at(name, b"content-range", 30)),
+        (13, b'a') => at(name, b"accept-ranges", 18),
+        (13, b'l') => at(name, b"last-modified", 44),
+        (14, b'c') => at(name, b"content-length", 28),
+        (16, b'c') => at(name, b"content-encoding", 26)
+            .or_else(|| at(name, b"content-language", 27))
+            .or_else(|| at(name, b"content-location", 29)),
+        (16, b'w') => at(name, b"www-authenticate", 61),
+        (19, b'c') => at(name, b"content-disposition", 25),
+        (25, b's') => at(name, b"strict-transport-security", 56),
+        (27, b'a') => at(name, b"access-control-allow-origin", 20),
         _ => None,
     }
+}
+
+/// The index of an entry, if this is its name in any case.
+#[inline(always)]
+pub fn at<const N: usize>(name: &[u8], known: &[u8; N], index: usize) -> Option<usize> {
+    fold::is(name, known).then_some(index)
 }
 
 #[cfg(test)]
@@ -125,5 +192,39 @@ mod tests {
         let mut out = Vec::new();
         field(&mut out, b"Set-Cookie", b"a=b");
         assert_eq!(out, [0x1f, 55 - 15, 3, b'a', b'=', b'b']);
+    }
+
+    #[test]
+    fn a_value_that_is_written_in_place_is_as_any_other() {
+        for len in [0, 1, 126, 127, 128, 254, 255, 16_509, 16_510, 70_000] {
+            for name in [&b"Set-Cookie"[..], b"ETag", b"X-Cache"] {
+                let value = vec![b'v'; len];
+                let (mut out, mut wanted) = (b"before".to_vec(), b"before".to_vec());
+                field(&mut wanted, name, &value);
+                field_by(&mut out, name, |out| out.extend_from_slice(&value));
+                assert!(out == wanted, "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn rfc7541_c1_integers_and_their_bounds() {
+        for (prefix, value, wanted) in [
+            (5, 10, &[0x0a_u8][..]),
+            (5, 1_337, &[0x1f, 0x9a, 0x0a][..]),
+            (8, 42, &[0x2a][..]),
+            (4, 14, &[0x0e][..]),
+            (4, 15, &[0x0f, 0][..]),
+            (4, 15 + 0x7f, &[0x0f, 0x7f][..]),
+            (4, 15 + 0x80, &[0x0f, 0x80, 1][..]),
+            (7, 126, &[0x7e][..]),
+            (7, 127, &[0x7f, 0][..]),
+            (7, 127 + 0x3fff, &[0x7f, 0xff, 0x7f][..]),
+            (7, 127 + 0x4000, &[0x7f, 0x80, 0x80, 1][..]),
+        ] {
+            let mut out = Vec::new();
+            integer(&mut out, prefix, 0, value);
+            assert_eq!(out, wanted, "{value}");
+        }
     }
 }

@@ -6,20 +6,14 @@ use crate::message::stored::StoredHead;
 use crate::semantics::fields::{Name, WriteValue};
 
 /// Fields of a section that is being written.
-pub struct QpackBlock<'o> {
-    pub out: &'o mut Vec<u8>,
-    /// Where a value is written before its length is known.
-    pub scratch: &'o mut Vec<u8>,
-}
+pub struct QpackBlock<'o>(pub &'o mut Vec<u8>);
 
 impl FieldSink for QpackBlock<'_> {
     fn stored(&mut self, head: &StoredHead) {
-        head.iter().for_each(|(name, value)| encode::field(self.out, name, value));
+        head.iter().for_each(|(name, value)| encode::field(self.0, name, value));
     }
 
     fn field<'n>(&mut self, name: impl Into<Name<'n>>, value: impl WriteValue) {
-        self.scratch.clear();
-        value.write_value(self.scratch);
-        encode::field(self.out, name.into().octets(), self.scratch);
+        encode::field_by(self.0, name.into().octets(), |out| value.write_value(out));
     }
 }

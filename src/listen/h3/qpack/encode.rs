@@ -3,6 +3,8 @@
 //! Values are not Huffman-coded, as in HTTP/2: it would save a tenth of a small answer and cost
 //! more than sending it.
 
+use crate::listen::h2::hpack::encode::{BESIDE, at, lowered, string, string_by};
+
 pub use crate::listen::h2::hpack::encode::integer;
 
 /// Begins a section: no dynamic table is used.
@@ -38,54 +40,63 @@ pub fn begin(out: &mut Vec<u8>, status: u16) {
 
 /// Writes a field whose name may have any case; it goes out in lower case.
 pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    let never = name.eq_ignore_ascii_case(b"set-cookie");
-    match name_index(name) {
-        Some(index) => integer(out, 4, if never { 0x70 } else { 0x50 }, index),
-        None => {
-            integer(out, 3, 0x20, name.len());
-            out.extend(name.iter().map(u8::to_ascii_lowercase));
-        }
-    }
+    // Room for all of it is made at once.
+    out.reserve(BESIDE + name.len() + value.len());
+    begin_field(out, name);
     string(out, value);
 }
 
-fn string(out: &mut Vec<u8>, octets: &[u8]) {
-    integer(out, 7, 0, octets.len());
-    out.extend_from_slice(octets);
+/// The same with a value that is written where it goes, its length afterwards.
+pub fn field_by(out: &mut Vec<u8>, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    begin_field(out, name);
+    string_by(out, write);
+}
+
+/// Index of the one field that is never to be indexed.
+const SET_COOKIE: usize = 14;
+
+fn begin_field(out: &mut Vec<u8>, name: &[u8]) {
+    match name_index(name) {
+        Some(SET_COOKIE) => integer(out, 4, 0x70, SET_COOKIE),
+        Some(index) => integer(out, 4, 0x50, index),
+        None => {
+            integer(out, 3, 0x20, name.len());
+            lowered(out, name);
+        }
+    }
 }
 
 // Names of response fields in the static table, by length and first letter; the index of their
 // first entry.
 fn name_index(name: &[u8]) -> Option<usize> {
-    let is = |known: &[u8], index: usize| name.eq_ignore_ascii_case(known).then_some(index);
     match (name.len(), name.first()?.to_ascii_lowercase()) {
-        (3, b'a') => is(b"age", 2),
-        (4, b'd') => is(b"date", 6),
-        (4, b'e') => is(b"etag", 7),
-        (4, b'l') => is(b"link", 11),
-        (4, b'v') => is(b"vary", 59),
-        (6, b's') => is(b"server", 92),
-        (7, b'a') => is(b"alt-svc", 83),
-        (8, b'l') => is(b"location", 12),
-        (10, b's') => is(b"set-cookie", 14),
-        (12, b'c') => is(b"content-type", 44),
-        (13, b'a') => is(b"accept-ranges", 32),
-        (13, b'c') => is(b"cache-control", 36),
-        (13, b'l') => is(b"last-modified", 10),
-        (14, b'c') => is(b"content-length", 4),
-        (15, b'x') => is(b"x-frame-options", 97),
-        (16, b'c') => is(b"content-encoding", 42),
-        (16, b'x') => is(b"x-xss-protection", 62),
-        (19, b'c') => is(b"content-disposition", 3),
-        (19, b't') => is(b"timing-allow-origin", 93),
-        (22, b'x') => is(b"x-content-type-options", 61),
-        (23, b'c') => is(b"content-security-policy", 85),
-        (25, b's') => is(b"strict-transport-security", 56),
-        (27, b'a') => is(b"access-control-allow-origin", 35),
-        (28, b'a') => is(b"access-control-allow-headers", 33)
-            .or_else(|| is(b"access-control-allow-methods", 76)),
-        (29, b'a') => is(b"access-control-expose-headers", 79),
-        (32, b'a') => is(b"access-control-allow-credentials", 73),
+        (3, b'a') => at(name, b"age", 2),
+        (4, b'd') => at(name, b"date", 6),
+        (4, b'e') => at(name, b"etag", 7),
+        (4, b'l') => at(name, b"link", 11),
+        (4, b'v') => at(name, b"vary", 59),
+        (6, b's') => at(name, b"server", 92),
+        (7, b'a') => at(name, b"alt-svc", 83),
+        (8, b'l') => at(name, b"location", 12),
+        (10, b's') => at(name, b"set-cookie", SET_COOKIE),
+        (12, b'c') => at(name, b"content-type", 44),
+        (13, b'a') => at(name, b"accept-ranges", 32),
+        (13, b'c') => at(name, b"cache-control", 36),
+        (13, b'l') => at(name, b"last-modified", 10),
+        (14, b'c') => at(name, b"content-length", 4),
+        (15, b'x') => at(name, b"x-frame-options", 97),
+        (16, b'c') => at(name, b"content-encoding", 42),
+        (16, b'x') => at(name, b"x-xss-protection", 62),
+        (19, b'c') => at(name, b"content-disposition", 3),
+        (19, b't') => at(name, b"timing-allow-origin", 93),
+        (22, b'x') => at(name, b"x-content-type-options", 61),
+        (23, b'c') => at(name, b"content-security-policy", 85),
+        (25, b's') => at(name, b"strict-transport-security", 56),
+        (27, b'a') => at(name, b"access-control-allow-origin", 35),
+        (28, b'a') => at(name, b"access-control-allow-headers", 33)
+            .or_else(|| at(name, b"access-control-allow-methods", 76)),
+        (29, b'a') => at(name, b"access-control-expose-headers", 79),
+        (32, b'a') => at(name, b"access-control-allow-credentials", 73),
         _ => None,
     }
 }
@@ -130,5 +141,18 @@ mod tests {
         out.clear();
         field(&mut out, b"X-Cache", b"Hit");
         assert_eq!(out, [&[0x27, 0][..], b"x-cache", &[3], b"Hit"].concat());
+    }
+
+    #[test]
+    fn a_value_that_is_written_in_place_is_as_any_other() {
+        for len in [0, 1, 126, 127, 128, 16_510] {
+            for name in [&b"Set-Cookie"[..], b"ETag", b"X-Cache"] {
+                let value = vec![b'v'; len];
+                let (mut out, mut wanted) = (Vec::new(), Vec::new());
+                field(&mut wanted, name, &value);
+                field_by(&mut out, name, |out| out.extend_from_slice(&value));
+                assert!(out == wanted, "{len}");
+            }
+        }
     }
 }
