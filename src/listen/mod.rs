@@ -70,15 +70,16 @@ const SPARE: usize = 64;
 /// Larger ones are not worth keeping.
 const SPARE_MAX: usize = 128 * 1024;
 
-/// Ends a connection. Octets that the viewer still sends are read for a moment: a reset would
-/// destroy our last words.
+/// Ends a connection. Octets that the viewer still sends are read until none came for a second,
+/// five seconds and a mebibyte at most: a reset would destroy our last words.
 async fn linger<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) {
     if timeout(Duration::from_secs(2), io.shutdown()).await.is_err() {
         return;
     }
-    let until = Instant::now() + Duration::from_secs(1);
+    let end = Instant::now() + Duration::from_secs(5);
     let (mut waste, mut left) = (vec![0; 4096], 1usize << 20);
-    while let Ok(Ok(n)) = timeout_at(until, io.read(&mut waste)).await {
+    let until = || end.min(Instant::now() + Duration::from_secs(1));
+    while let Ok(Ok(n)) = timeout_at(until(), io.read(&mut waste)).await {
         left = left.saturating_sub(n);
         if n == 0 || left == 0 {
             return;
