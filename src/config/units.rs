@@ -20,6 +20,11 @@ use crate::distribution::site::Distribution;
 use crate::documents::function::Coded;
 use crate::documents::shelf::{Document, Documents, Kind};
 
+/// Distributions that are compiled anew in a little change, some tenths of a millisecond each.
+const LITTLE: usize = 8;
+/// Distributions that are put together in one, some microseconds each.
+const FEW: usize = 1_000;
+
 /// What is left of the last compilation that succeeded.
 #[derive(Default)]
 pub struct Units {
@@ -105,6 +110,17 @@ pub struct Found {
 }
 
 impl Units {
+    /// Whether compiling these documents is a matter of a few milliseconds at most, as far as can be
+    /// told without a look at the files: few of them are others than last time, and distributions
+    /// alone, beside few that are used again.
+    pub fn is_little(&self, documents: &Documents) -> bool {
+        if self.around.is_none() || documents.count(Kind::Distribution) > FEW {
+            return false;
+        }
+        let changed = self.documents.differences(documents);
+        changed.len() <= LITTLE && changed.iter().all(|(kind, _)| *kind == Kind::Distribution)
+    }
+
     /// What can be used again for these documents beside these files.
     pub fn usable<'u>(
         &'u self,

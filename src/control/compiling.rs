@@ -1,5 +1,6 @@
-//! The thread on which a configuration is compiled while viewers are served, and documents of it are
-//! written down: behind viewers, wherever both want a core. Nothing of a request waits for it.
+//! The thread on which a configuration is compiled while viewers are served: behind viewers, wherever
+//! both want a core. Nothing of a request waits for it. A little change of the API's documents does
+//! without: for a hit, how often threads take its core counts for more than how nice they are.
 //!
 //! It has a lower priority, and Linux hands that on to whatever a thread starts, for good: no work
 //! may start a thread or a process here. Putting a site in force is for whoever asked: that takes
@@ -57,12 +58,34 @@ impl Compiler {
         now: Timestamp,
         documents: &Documents,
     ) -> Result<Loaded, Report> {
-        let (path, documents) = (path.to_path_buf(), documents.clone());
-        let units = Arc::clone(&self.units);
-        self.behind(move || {
+        let (load, documents) = (self.loader(path, now), documents.clone());
+        self.behind(move || load(&documents))
+    }
+
+    /// What does the same, for work that has more to do beside it.
+    pub fn loader(
+        &self,
+        path: &Path,
+        now: Timestamp,
+    ) -> impl FnOnce(&Documents) -> Result<Loaded, Report> + Send + 'static + use<> {
+        let (path, units) = (path.to_path_buf(), Arc::clone(&self.units));
+        move |documents: &Documents| -> Result<Loaded, Report> {
             let done = MissingCertificates::Done;
-            config::load_again(&path, now, done, Some(&documents), &mut units.lock())
-        })
+            config::load_again(&path, now, done, Some(documents), &mut units.lock())
+        }
+    }
+
+    /// Does work that compiles these documents: behind viewers, but for a little change. That is done
+    /// by whoever asks, at once: the thread would want a core no shorter, and each turn of one more
+    /// thread is one that a hit may have to wait for. Blocks.
+    pub fn change<T: Send + 'static>(
+        &self,
+        documents: &Documents,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        // The lock is let go here: the work takes it again.
+        let is_little = self.units.lock().is_little(documents);
+        if is_little { work() } else { self.behind(work) }
     }
 
     /// Reads and compiles everything anew. What the next change may use again of it is to be kept
@@ -106,7 +129,20 @@ fn step_back() {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::documents::shelf::{Document, Kind};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    // A configuration without distributions, for the API to make some.
+    fn configured(folder: &Path) -> PathBuf {
+        let path = folder.join("edge.toml");
+        let listen = "[listen]\nhttp = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+        std::fs::write(&path, format!("data = \"data\"\n{listen}[api]\n")).unwrap();
+        path
+    }
 
     fn niceness() -> i32 {
         getpriority_process(Some(gettid())).unwrap()
@@ -139,6 +175,45 @@ mod tests {
         let compiler = Compiler { work, units: Arc::default() };
         let here = std::thread::current().id();
         assert_eq!(compiler.behind(|| std::thread::current().id()), here);
+    }
+
+    #[test]
+    fn a_little_change_is_made_by_who_asks_and_all_else_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = configured(folder.path());
+        let compiler = Compiler::start();
+        let here = std::thread::current().id();
+        let is_here = |documents: &Documents| {
+            compiler.change(documents, || std::thread::current().id()) == here
+        };
+        let mut documents = Documents::default();
+        // Nothing was compiled yet, so all is to be.
+        assert!(!is_here(&documents));
+        assert!(compiler.load_again(&path, NOW, &documents).is_ok());
+        let put = |documents: &mut Documents, kind: Kind, id: &str| {
+            documents.put(kind, Document::new(id, serde_json::json!({}), 1));
+        };
+        put(&mut documents, Kind::Distribution, "E1");
+        assert!(is_here(&documents));
+        let mut with_policy = documents.clone();
+        put(&mut with_policy, Kind::CachePolicy, "P1");
+        assert!(!is_here(&with_policy));
+        for at in 2..20 {
+            put(&mut documents, Kind::Distribution, &format!("E{at}"));
+        }
+        assert!(!is_here(&documents));
+    }
+
+    // The work takes the lock that says how much there is of it.
+    #[test]
+    fn a_little_change_compiles_where_it_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = configured(folder.path());
+        let compiler = Compiler::start();
+        for _ in 0..2 {
+            let (load, documents) = (compiler.loader(&path, NOW), Documents::default());
+            assert!(compiler.change(&Documents::default(), move || load(&documents)).is_ok());
+        }
     }
 
     // More callers than may wait: each hears what it asked for.

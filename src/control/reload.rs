@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
+
 use super::{Control, Reloaded};
 use crate::config::PROMOTED;
 use crate::deliver::alt_svc::Remembered;
@@ -15,6 +17,7 @@ use crate::documents::shelf::Kind;
 use crate::invalidation::frames::sync_folder_of;
 use crate::semantics::time::format_rfc3339;
 use crate::tls::server::ServerTls;
+use crate::tls::tickets::Tickets;
 
 /// Which distributions' viewers were told of HTTP/3, in the data folder.
 const TOLD: &str = "alt-svc";
@@ -85,8 +88,7 @@ impl Control {
 
     /// The certificates of a site; what is in force for those that stay is used again.
     pub(super) fn server_tls(&self, site: &Site) -> Result<ServerTls, String> {
-        let before = self.tls.load_full();
-        ServerTls::following(site, &self.tickets, (*before).as_ref())
+        server_tls(&self.tls, &self.tickets, site)
     }
 
     /// Puts a site in force with its certificates; the error says why it is not.
@@ -181,6 +183,16 @@ impl Control {
             seen = fingerprints(&self.edge.running().site.files);
         }
     }
+}
+
+/// The same for a thread that has these alone.
+pub(super) fn server_tls(
+    in_force: &ArcSwap<Option<ServerTls>>,
+    tickets: &Arc<Tickets>,
+    site: &Site,
+) -> Result<ServerTls, String> {
+    let before = in_force.load_full();
+    ServerTls::following(site, tickets, (*before).as_ref())
 }
 
 // Writes a file whole or not at all; once this returns it is there, whatever happens.

@@ -12,16 +12,19 @@ use super::xml::Fault;
 use crate::cloudfront::strict::{Unfit, is, text, texts};
 use crate::cloudfront::{live, realtime, trust};
 use crate::control::Control;
+use crate::control::reload::server_tls;
 use crate::distribution::certificate::{Certificate, covers};
 use crate::distribution::host::HostPattern;
 use crate::distribution::identity;
 use crate::distribution::logs::Cookies;
 use crate::distribution::site::{Api, ApiCertificates, Site, TlsPolicy, WebAcl};
 use crate::documents::shelf::{Document, Documents, Kind};
-use crate::documents::store::Store;
+use crate::documents::store::{Folder, Store};
 use crate::documents::travel;
 use crate::fleet::protocol::KeptEntry;
 use crate::tls::server::ServerTls;
+
+const NOT_WRITTEN: &str = "the document could not be written down.";
 
 /// What is changed.
 #[derive(Clone, Copy)]
@@ -36,6 +39,25 @@ impl From<Unfit> for Fault {
     }
 }
 
+/// A change on its way, for whichever thread works on it.
+struct Change {
+    steps: Vec<OwnStep>,
+    before: Documents,
+    next: Documents,
+}
+
+/// A step, with the document as it is among those to come.
+enum OwnStep {
+    Keep(Kind, Arc<Document>),
+    Remove(Kind, String),
+}
+
+/// What a change comes to, where nothing refuses it.
+struct Ready {
+    site: Arc<Site>,
+    tls: ServerTls,
+}
+
 impl Control {
     /// Makes one step from the documents in force, which the caller has locked.
     pub fn apply(&self, documents: &mut Documents, step: Step<'_>) -> Result<(), Fault> {
@@ -45,48 +67,26 @@ impl Control {
     /// Makes several steps as one change of the site. Their files are written one after the other:
     /// a crash between them leaves the first ones made, and nothing of it was acknowledged.
     pub fn apply_all(&self, documents: &mut Documents, steps: &[Step<'_>]) -> Result<(), Fault> {
-        let mut next = documents.clone();
-        for step in steps {
-            match step {
-                Step::Keep(kind, document) => next.put(*kind, Document::clone(document)),
-                Step::Remove(kind, id) => next.remove(*kind, id),
-            }
-        }
-        self.fit_all(steps, &next)?;
-        let site = self.compiled_for_call(&next)?;
-        for step in steps {
-            match step {
-                Step::Keep(Kind::Distribution, document) => fits_site(document, &site)?,
-                Step::Keep(Kind::RealtimeLogConfig, document) => {
-                    realtime::fits(&document.config, &site.more_logs.realtime)?;
-                }
-                Step::Keep(Kind::TrustStore, document) => {
-                    trust::fits(&document.config, &site.trust_stores)?;
-                }
-                _ => {}
-            }
-        }
-        self.keeps_all(&next, &site)?;
-        let tls = self.server_tls(&site).map_err(|why| unusable(&why))?;
-        let told = self.tell_fleet(steps.iter().map(|step| entry_of(*step)).collect())?;
-        let store = Store::of(&site.data);
-        for (at, step) in steps.iter().enumerate() {
-            let written = match step {
-                Step::Keep(kind, document) => match next.get(*kind, &document.id) {
-                    Some(document) => self.write_document(&site.data, *kind, document),
-                    None => store.keep(*kind, document),
-                },
-                Step::Remove(kind, id) => store.remove(*kind, id),
+        let change = Arc::new(Change::of(documents, steps));
+        let check = self.check_of(&change);
+        let (Ready { site, tls }, told) = if self.edge.fleet.get().is_some() {
+            let ready = self.compiler.change(&change.next, check)?;
+            let told = self.tell_fleet(steps.iter().map(|step| entry_of(*step)).collect())?;
+            let written = change.write(&ready.site.data);
+            written.map_err(|_| undone(told.is_some(), NOT_WRITTEN))?;
+            (ready, told)
+        } else {
+            // In one turn of one thread: a hit may have to wait for each.
+            let own = Arc::clone(&change);
+            let check_and_write = move || -> Result<Ready, Fault> {
+                let ready = check()?;
+                own.write(&ready.site.data).map_err(|_| undone(false, NOT_WRITTEN))?;
+                Ok(ready)
             };
-            if let Err(error) = written {
-                tracing::error!(%error, "a document of the API could not be written down");
-                // It may have its name already, where only the folder could not be synced.
-                take_back(&store, documents, &steps[..=at]);
-                return Err(undone(told.is_some(), "the document could not be written down."));
-            }
-        }
-        if let Err(fault) = self.certify_and_install(&next, (&site, tls), told.is_some()) {
-            take_back(&store, documents, steps);
+            (self.compiler.change(&change.next, check_and_write)?, None)
+        };
+        if let Err(fault) = self.certify_and_install(&change.next, (&site, tls), told.is_some()) {
+            change.take_back(&Store::of(&site.data), change.steps.len());
             return Err(fault);
         }
         for step in steps {
@@ -94,27 +94,29 @@ impl Control {
                 certificates::forget(&site.data, id);
             }
         }
-        *documents = next;
+        *documents = change.next.clone();
         self.was_told(told);
         Ok(())
     }
 
-    // Says whether what is to be kept is served as it stands.
-    fn fit_all(&self, steps: &[Step<'_>], next: &Documents) -> Result<(), Unfit> {
-        let document = |step: &Step<'_>| match step {
-            Step::Keep(kind, document) => Some((*kind, Arc::clone(next.get(*kind, &document.id)?))),
-            Step::Remove(..) => None,
-        };
-        let kept: Vec<(Kind, Arc<Document>)> = steps.iter().filter_map(document).collect();
-        let next = next.clone();
-        let all = move || kept.iter().try_for_each(|(kind, one)| fits(*kind, one, &next));
-        self.compiler.behind(all)
-    }
-
-    // Writes a document down. Whoever holds the documents waits for the disk, and no viewer.
-    fn write_document(&self, data: &Path, kind: Kind, document: &Arc<Document>) -> io::Result<()> {
-        let (data, document) = (data.to_path_buf(), Arc::clone(document));
-        self.compiler.behind(move || Store::of(&data).keep(kind, &document))
+    // What a change has to pass, for a thread that may take its time.
+    fn check_of(
+        &self,
+        change: &Arc<Change>,
+    ) -> impl FnOnce() -> Result<Ready, Fault> + Send + 'static + use<> {
+        let load = self.compiler.loader(&self.config, self.edge.clock.now());
+        let running = self.edge.running();
+        let (in_force, tickets) = (Arc::clone(&self.tls), Arc::clone(&self.tickets));
+        let change = Arc::clone(change);
+        move || -> Result<Ready, Fault> {
+            change.fits()?;
+            let loaded = load(&change.next);
+            let site = loaded.map(|loaded| loaded.site).map_err(|why| refused(why.parts()))?;
+            change.fits_site(&site)?;
+            keeps_all(&running.site, &change.next, &site)?;
+            let tls = server_tls(&in_force, &tickets, &site).map_err(|why| unusable(&why))?;
+            Ok(Ready { site, tls })
+        }
     }
 
     // The site of these documents.
@@ -159,22 +161,105 @@ impl Control {
         }
         installed
     }
+}
 
-    // A change of a policy or a key leaves every distribution served that is served now.
-    fn keeps_all(&self, next: &Documents, site: &Site) -> Result<(), Fault> {
-        let running = self.edge.running();
-        if identity::are_alike(&running.site.distributions, &site.distributions) {
-            return Ok(());
-        }
-        let (before, after) = (ids(&running.site), ids(site));
-        let mut all = next.of(Kind::Distribution).map(|one| one.id.as_str());
-        match all.find(|id| before.contains(id) && !after.contains(id)) {
-            Some(id) => {
-                let why = format!("Distribution {id} could not be served with this change.");
-                Err(Fault::of("IllegalUpdate", &why))
+impl Change {
+    fn of(before: &Documents, steps: &[Step<'_>]) -> Self {
+        let mut next = before.clone();
+        for step in steps {
+            match step {
+                Step::Keep(kind, document) => next.put(*kind, Document::clone(document)),
+                Step::Remove(kind, id) => next.remove(*kind, id),
             }
-            None => Ok(()),
         }
+        let own = |step: &Step<'_>| match step {
+            Step::Keep(kind, document) => {
+                let kept = next.get(*kind, &document.id).cloned();
+                OwnStep::Keep(*kind, kept.unwrap_or_else(|| Arc::new(Document::clone(document))))
+            }
+            Step::Remove(kind, id) => OwnStep::Remove(*kind, (*id).to_string()),
+        };
+        let steps = steps.iter().map(own).collect();
+        Self { steps, before: before.clone(), next }
+    }
+
+    // What is to be kept.
+    fn kept(&self) -> impl Iterator<Item = (Kind, &Document)> {
+        self.steps.iter().filter_map(|step| match step {
+            OwnStep::Keep(kind, document) => Some((*kind, &**document)),
+            OwnStep::Remove(..) => None,
+        })
+    }
+
+    // Says whether that is served as it stands.
+    fn fits(&self) -> Result<(), Unfit> {
+        self.kept().try_for_each(|(kind, document)| fits(kind, document, &self.next))
+    }
+
+    // Says whether it goes with the whole site.
+    fn fits_site(&self, site: &Site) -> Result<(), Unfit> {
+        self.kept().try_for_each(|(kind, document)| match kind {
+            Kind::Distribution => fits_site(document, site),
+            Kind::RealtimeLogConfig => realtime::fits(&document.config, &site.more_logs.realtime),
+            Kind::TrustStore => trust::fits(&document.config, &site.trust_stores),
+            _ => Ok(()),
+        })
+    }
+
+    // Writes it down. Once this returns it is there, whatever happens; if it fails, all is as it was,
+    // and the log says why.
+    fn write(&self, data: &Path) -> io::Result<()> {
+        let store = Store::of(data);
+        for (at, step) in self.steps.iter().enumerate() {
+            let written = match step {
+                OwnStep::Keep(kind, document) => store.keep(*kind, document),
+                OwnStep::Remove(kind, id) => store.remove(*kind, id),
+            };
+            if let Err(error) = written {
+                tracing::error!(%error, "a document of the API could not be written down");
+                // It may have its name already, where only the folder could not be synced.
+                self.take_back(&store, at + 1);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    // Has the files of so many steps be as they were, those of the last one first.
+    fn take_back(&self, store: &Store<Folder>, count: usize) {
+        for step in self.steps.iter().take(count).rev() {
+            let (kind, id) = match step {
+                OwnStep::Keep(kind, document) => (*kind, document.id.as_str()),
+                OwnStep::Remove(kind, id) => (*kind, id.as_str()),
+            };
+            let undone = match self.before.get(kind, id) {
+                Some(document) => store.keep(kind, document),
+                None => match store.remove(kind, id) {
+                    // It never had its name.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    other => other,
+                },
+            };
+            if let Err(error) = undone {
+                tracing::error!(%error, kind = kind.word(), id, "a document that is not in force stays on the disk, and will be at the next start");
+            }
+        }
+    }
+}
+
+// A change of a policy or a key leaves every distribution served that is served now.
+fn keeps_all(before: &Site, next: &Documents, site: &Site) -> Result<(), Fault> {
+    if identity::are_alike(&before.distributions, &site.distributions) {
+        return Ok(());
+    }
+    let (before, after) = (ids(before), ids(site));
+    let mut all = next.of(Kind::Distribution).map(|one| one.id.as_str());
+    match all.find(|id| before.contains(id) && !after.contains(id)) {
+        Some(id) => {
+            let why = format!("Distribution {id} could not be served with this change.");
+            Err(Fault::of("IllegalUpdate", &why))
+        }
+        None => Ok(()),
     }
 }
 
@@ -203,31 +288,6 @@ fn entry_of(step: Step<'_>) -> KeptEntry {
             content: Some(travel::content(document)),
         },
         Step::Remove(kind, id) => KeptEntry { name: travel::name(kind, id), content: None },
-    }
-}
-
-// The last one that was made first.
-fn take_back<F: crate::documents::store::Files>(
-    store: &Store<F>,
-    before: &Documents,
-    steps: &[Step<'_>],
-) {
-    for step in steps.iter().rev() {
-        let (kind, id) = match step {
-            Step::Keep(kind, document) => (*kind, document.id.as_str()),
-            Step::Remove(kind, id) => (*kind, *id),
-        };
-        let undone = match before.get(kind, id) {
-            Some(document) => store.keep(kind, document),
-            None => match store.remove(kind, id) {
-                // It never had its name.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            },
-        };
-        if let Err(error) = undone {
-            tracing::error!(%error, kind = kind.word(), id, "a document that is not in force stays on the disk, and will be at the next start");
-        }
     }
 }
 

@@ -139,7 +139,8 @@ impl Control {
     fn compiled(&self, next: &Documents) -> Result<Arc<Site>, String> {
         let now = self.edge.clock.now();
         let load = || {
-            let loaded = self.compiler.load_again(&self.config, now, next);
+            let (load, own) = (self.compiler.loader(&self.config, now), next.clone());
+            let loaded = self.compiler.change(next, move || load(&own));
             loaded.map(|loaded| loaded.site).map_err(|report| report.lines().join("; "))
         };
         let site = load()?;
