@@ -22,6 +22,16 @@ use crate::tls::tickets::Tickets;
 /// Which distributions' viewers were told of HTTP/3, in the data folder.
 const TOLD: &str = "alt-svc";
 
+/// What becomes of the files of logs where a site is put in force that has the same ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogFiles {
+    /// They may have been rotated: somebody asked for a reload.
+    OpenedAnew,
+    /// A change of documents is none of theirs. The thread that writes them would have a turn for
+    /// nothing, and cores would hand over what they have for other settings.
+    Kept,
+}
+
 impl Control {
     /// Loads the configuration again and puts it in force if it is whole. Exchanges under way keep
     /// theirs.
@@ -43,7 +53,7 @@ impl Control {
                 let site = &loaded.site;
                 let is_new_api = site.api.is_some() && self.edge.running().site.api.is_none();
                 let tls = self.server_tls(site);
-                match tls.and_then(|tls| self.install(site, tls)) {
+                match tls.and_then(|tls| self.install(site, tls, LogFiles::OpenedAnew)) {
                     Err(why) => outcome.problems.push(why),
                     Ok(()) => {
                         outcome.needs_restart = needs_restart(&self.started_with, site);
@@ -92,10 +102,17 @@ impl Control {
     }
 
     /// Puts a site in force with its certificates; the error says why it is not.
-    pub(super) fn install(&self, site: &Arc<Site>, tls: ServerTls) -> Result<(), String> {
+    pub(super) fn install(
+        &self,
+        site: &Arc<Site>,
+        tls: ServerTls,
+        files: LogFiles,
+    ) -> Result<(), String> {
         let install = || {
             self.tls.store(Arc::new(Some(tls)));
-            self.access_log.retarget(site);
+            if files == LogFiles::OpenedAnew || !logs_alike(&self.edge.running().site, site) {
+                self.access_log.retarget(site);
+            }
             self.edge.install(Arc::clone(site));
         };
         self.roster.admit(site, &self.edge, install)?;
@@ -183,6 +200,13 @@ impl Control {
             seen = fingerprints(&self.edge.running().site.files);
         }
     }
+}
+
+// Whether two sites log to the same places in the same way.
+fn logs_alike(one: &Site, other: &Site) -> bool {
+    one.log == other.log
+        && one.more_logs == other.more_logs
+        && one.function_settings.log == other.function_settings.log
 }
 
 /// The same for a thread that has these alone.

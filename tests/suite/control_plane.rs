@@ -212,6 +212,35 @@ fn a_distribution_lives_from_create_to_delete() {
     call(&edge, "GET", &config, "").refused(404, "NoSuchDistribution");
 }
 
+// A file that was moved away is written on until somebody asks for a reload.
+#[test]
+fn a_change_leaves_the_files_of_logs_as_they_are() {
+    let origin = Origin::start(|_| fresh(b"page"));
+    let folder = folder("[log]\naccess = \"access.log\"\n");
+    let edge = Edge::start_in(Arc::clone(&folder));
+    let mut wanted = Wanted::new("r1", &origin);
+    let made = call(&edge, "POST", "distribution", &wanted.xml()).expect(201);
+    let host = made.element("DomainName");
+    let config = format!("distribution/{}/config", made.element("Id"));
+    let path = |name: &str| folder.path().join(name);
+    let says = |name: &str, words: &str| {
+        std::fs::read_to_string(path(name)).is_ok_and(|text| text.contains(words))
+    };
+    assert_eq!(cache(&edge, &host, "/first").0, 200);
+    eventually("the first line is there", || says("access.log", "/first"));
+    std::fs::rename(path("access.log"), path("moved.log")).unwrap();
+    wanted.enabled = false;
+    let off = change(&edge, "PUT", &config, &made.etag(), &wanted.xml()).expect(200);
+    wanted.enabled = true;
+    change(&edge, "PUT", &config, &off.etag(), &wanted.xml()).expect(200);
+    assert_eq!(cache(&edge, &host, "/second").0, 200);
+    eventually("it is written on", || says("moved.log", "/second"));
+    assert!(!path("access.log").exists());
+    assert_eq!(edge.admin("POST", "/v1/reload", "").0, 200);
+    assert_eq!(cache(&edge, &host, "/third").0, 200);
+    eventually("a reload opens another one", || says("access.log", "/third"));
+}
+
 type Sample = (&'static str, &'static str, &'static str, String, [&'static str; 2]);
 
 // Each kind but distributions: its path, its elements' name, where it is put, a configuration, and

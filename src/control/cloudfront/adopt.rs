@@ -11,6 +11,7 @@ use crate::cloudfront::strict::{is, text};
 use crate::cloudfront::{defaults, export, live};
 use crate::config;
 use crate::control::Control;
+use crate::control::reload::LogFiles;
 use crate::control::roster::keep;
 use crate::distribution::certificate::{Certificate, covers};
 use crate::distribution::site::Site;
@@ -177,7 +178,7 @@ impl Control {
             return Err(format!("{id} would not be served{why}"));
         }
         let tls = self.server_tls(&site)?;
-        self.install(&site, tls)
+        self.install(&site, tls, LogFiles::Kept)
     }
 }
 

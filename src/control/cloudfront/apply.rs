@@ -12,7 +12,7 @@ use super::xml::Fault;
 use crate::cloudfront::strict::{Unfit, is, text, texts};
 use crate::cloudfront::{live, realtime, trust};
 use crate::control::Control;
-use crate::control::reload::server_tls;
+use crate::control::reload::{LogFiles, server_tls};
 use crate::distribution::certificate::{Certificate, covers};
 use crate::distribution::host::HostPattern;
 use crate::distribution::identity;
@@ -151,7 +151,7 @@ impl Control {
         };
         let ready = if made.is_any() { with_made() } else { Ok((Arc::clone(site), tls)) };
         let installed = ready.and_then(|(site, tls)| {
-            self.install(&site, tls).map_err(|why| {
+            self.install(&site, tls, LogFiles::Kept).map_err(|why| {
                 tracing::error!(why, "a change by the API was not put in force");
                 undone(is_told, "it could not be put in force.")
             })

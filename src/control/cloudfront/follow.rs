@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use super::certificates;
 use crate::control::Control;
+use crate::control::reload::LogFiles;
 use crate::distribution::site::Site;
 use crate::documents::shelf::{Document, Documents, Kind};
 use crate::documents::store::Store;
@@ -131,7 +132,7 @@ impl Control {
             Ok(tls) => tls,
             Err(why) => return Ok(Err(why)),
         };
-        self.install(&site, tls).map_err(io::Error::other)?;
+        self.install(&site, tls, LogFiles::Kept).map_err(io::Error::other)?;
         Ok(Ok(()))
     }
 
