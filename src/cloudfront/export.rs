@@ -399,6 +399,17 @@ pub fn managed(kind: Kind) -> Vec<(&'static str, String, Value)> {
     IDS.iter().filter_map(of).collect()
 }
 
+/// Says whether an id is that of one of them.
+pub fn is_managed(kind: Kind, id: &str) -> bool {
+    IDS.iter().any(|(_, known)| *known == id)
+        && match kind {
+            Kind::CachePolicy => CachePolicy::managed(id).is_some(),
+            Kind::OriginRequestPolicy => OriginRequestPolicy::managed(id).is_some(),
+            Kind::ResponseHeadersPolicy => ResponsePolicy::managed(id).is_some(),
+            _ => false,
+        }
+}
+
 fn error_response(rule: &ErrorResponse) -> Value {
     let mut all = json!({ "ErrorCode": rule.status });
     if let Some((page, status)) = &rule.page {
@@ -409,4 +420,23 @@ fn error_response(rule: &ErrorResponse) -> Value {
         all["ErrorCachingMinTTL"] = ttl.as_secs().into();
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_managed_as_the_kind_that_its_policy_is_of() {
+        for kind in Kind::ALL {
+            let all = managed(kind);
+            for (_, id) in IDS {
+                let is_one = all.iter().any(|(known, ..)| *known == id);
+                assert_eq!(is_managed(kind, id), is_one, "{kind:?} {id}");
+            }
+        }
+        assert!(is_managed(Kind::CachePolicy, "658327ea-f89d-4fab-a63d-7e88639e58f6"));
+        // Its name is no id.
+        assert!(!is_managed(Kind::CachePolicy, "CachingOptimized"));
+    }
 }

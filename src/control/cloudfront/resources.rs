@@ -371,7 +371,7 @@ impl Control {
                 Kind::Function => is_served(&id, site, documents),
                 // It may be one of the configuration's, which says so where it is compiled.
                 Kind::TrustStore => true,
-                of => view.find(of, &id).is_some(),
+                of => view.has(of, &id),
             };
             if !is_there {
                 return Err(missing(kind, of, &id, &place));
@@ -422,7 +422,7 @@ impl Control {
         let running = self.edge.running();
         let documents = self.documents.lock().clone();
         let view = self.view(&running.site, &documents);
-        if view.find(kind, id).is_none() {
+        if !view.has(kind, id) {
             return Err(unknown(Names::of(kind)));
         }
         let xml = views::ids(view.users(kind, id), &paging);

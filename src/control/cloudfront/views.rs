@@ -63,6 +63,15 @@ impl View<'_> {
         }
     }
 
+    /// Says whether there is one of a kind, without making anything of it that could be shown.
+    pub fn has(&self, kind: Kind, id: &str) -> bool {
+        self.documents.get(kind, id).is_some()
+            || match kind {
+                Kind::Distribution => self.site.distributions.iter().any(|one| one.id == id),
+                kind => export::is_managed(kind, id),
+            }
+    }
+
     /// All of a kind, by their ids.
     pub fn all(&self, kind: Kind) -> Vec<Shown> {
         let mut all: Vec<Shown> = self.documents.of(kind).map(|one| kept(one)).collect();
