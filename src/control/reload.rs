@@ -209,7 +209,8 @@ fn logs_alike(one: &Site, other: &Site) -> bool {
         && one.function_settings.log == other.function_settings.log
 }
 
-/// The same for a thread that has these alone.
+/// The certificates of a site, for a thread that has no more than these; what is in force for those
+/// that stay is used again.
 pub(super) fn server_tls(
     in_force: &ArcSwap<Option<ServerTls>>,
     tickets: &Arc<Tickets>,

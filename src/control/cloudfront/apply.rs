@@ -67,6 +67,9 @@ impl Control {
     /// Makes several steps as one change of the site. Their files are written one after the other:
     /// a crash between them leaves the first ones made, and nothing of it was acknowledged.
     pub fn apply_all(&self, documents: &mut Documents, steps: &[Step<'_>]) -> Result<(), Fault> {
+        // Dropping sites that nothing goes by any more is a part of the turn that is long in any case,
+        // and not of the one behind the syncs.
+        self.edge.let_go();
         let change = Arc::new(Change::of(documents, steps));
         let check = self.check_of(&change);
         let (Ready { site, tls }, told) = if self.edge.fleet.get().is_some() {
