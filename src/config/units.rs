@@ -121,6 +121,14 @@ impl Units {
         changed.len() <= LITTLE && changed.iter().all(|(kind, _)| *kind == Kind::Distribution)
     }
 
+    /// Whether the last compilation that succeeded made a distribution of exactly this document, one
+    /// that stands alone: then it is served as it stands.
+    pub fn is_made_of(&self, document: &Arc<Document>) -> bool {
+        let known = self.documents.get(Kind::Distribution, &document.id);
+        known.is_some_and(|known| Arc::ptr_eq(known, document))
+            && self.all.contains_key(document.id.as_str())
+    }
+
     /// What can be used again for these documents beside these files.
     pub fn usable<'u>(
         &'u self,

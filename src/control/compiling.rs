@@ -17,7 +17,7 @@ use rustix::thread::gettid;
 
 use crate::config::report::Report;
 use crate::config::{self, Loaded, MissingCertificates, Units};
-use crate::documents::shelf::Documents;
+use crate::documents::shelf::{Document, Documents};
 use crate::semantics::time::Timestamp;
 
 /// How much nicer the thread is than the process: where both want a core for long, it has a quarter.
@@ -73,6 +73,12 @@ impl Compiler {
             let done = MissingCertificates::Done;
             config::load_again(&path, now, done, Some(documents), &mut units.lock())
         }
+    }
+
+    /// What says, behind such a loader, whether a document became a distribution of what it loaded.
+    pub fn looker(&self) -> impl Fn(&Arc<Document>) -> bool + Send + 'static + use<> {
+        let units = Arc::clone(&self.units);
+        move |document: &Arc<Document>| units.lock().is_made_of(document)
     }
 
     /// Does work that compiles these documents: behind viewers, but for a little change. That is done
@@ -132,7 +138,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::documents::shelf::{Document, Kind};
+    use crate::documents::shelf::Kind;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 

@@ -280,6 +280,45 @@ proptest! {
     }
 }
 
+#[test]
+fn a_document_shows_that_it_is_served_by_being_compiled() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("id"), "AKID").unwrap();
+    write(folder.path(), 0);
+    let path = folder.path().join("edge.toml");
+    let shape = Shape {
+        host: 1,
+        policy: 0,
+        function: 0,
+        behaviors: 0,
+        is_staging: false,
+        is_shared: false,
+        is_signed: false,
+    };
+    let mut documents = Documents::default();
+    documents.put(Kind::Distribution, distribution(0, &shape));
+    let mut unfit = distribution(1, &Shape { host: 2, ..shape.clone() });
+    unfit.config["Origins"]["Items"][0]["CustomOriginConfig"]["OriginSslProtocols"] =
+        json!({ "Quantity": 1, "Items": ["TLSv1"] });
+    documents.put(Kind::Distribution, unfit);
+    // Whether it is served is said by documents that name it.
+    documents.put(Kind::Distribution, distribution(2, &Shape { is_staging: true, ..shape }));
+    let mut units = Units::default();
+    let is_made = |units: &Units, documents: &Documents| {
+        ["E0", "E1", "E2"].map(|id| {
+            let known = documents.get(Kind::Distribution, id);
+            known.is_some_and(|document| units.is_made_of(document))
+        })
+    };
+    assert_eq!(is_made(&units, &documents), [false; 3]);
+    assert!(load(&path, &documents, &mut units).is_ok());
+    assert_eq!(is_made(&units, &documents), [true, false, false]);
+    // Another one that is like it was not compiled.
+    let same = documents.get(Kind::Distribution, "E0").map(|one| Document::clone(one)).unwrap();
+    documents.put(Kind::Distribution, same);
+    assert_eq!(is_made(&units, &documents), [false; 3]);
+}
+
 // A core that ends the last exchange of a site drops no more than its own hold of it.
 #[test]
 fn a_site_that_was_replaced_is_dropped_by_who_replaces_and_sweeps() {

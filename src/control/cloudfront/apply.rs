@@ -108,12 +108,14 @@ impl Control {
         change: &Arc<Change>,
     ) -> impl FnOnce() -> Result<Ready, Fault> + Send + 'static + use<> {
         let load = self.compiler.loader(&self.config, self.edge.clock.now());
+        let is_made = self.compiler.looker();
         let running = self.edge.running();
         let (in_force, tickets) = (Arc::clone(&self.tls), Arc::clone(&self.tickets));
         let change = Arc::clone(change);
         move || -> Result<Ready, Fault> {
-            change.fits()?;
             let loaded = load(&change.next);
+            // What a document lacks by itself is said before what it lacks beside others.
+            change.fits(|document| loaded.is_ok() && is_made(document))?;
             let site = loaded.map(|loaded| loaded.site).map_err(|why| refused(why.parts()))?;
             change.fits_site(&site)?;
             keeps_all(&running.site, &change.next, &site)?;
@@ -194,9 +196,13 @@ impl Change {
         })
     }
 
-    // Says whether that is served as it stands.
-    fn fits(&self) -> Result<(), Unfit> {
-        self.kept().try_for_each(|(kind, document)| fits(kind, document, &self.next))
+    // Says whether that is served as it stands. What was made a distribution of has shown it.
+    fn fits(&self, is_made: impl Fn(&Arc<Document>) -> bool) -> Result<(), Unfit> {
+        self.steps.iter().try_for_each(|step| match step {
+            OwnStep::Keep(Kind::Distribution, document) if is_made(document) => Ok(()),
+            OwnStep::Keep(kind, document) => fits(*kind, document, &self.next),
+            OwnStep::Remove(..) => Ok(()),
+        })
     }
 
     // Says whether it goes with the whole site.
