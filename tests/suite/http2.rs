@@ -14,10 +14,16 @@ use super::support::origin::{after, answer, fresh};
 use super::support::{Edge, Origin, Say, Viewer, eventually};
 
 fn edge_with(origin: &Origin, more: &str) -> (Edge, std::path::PathBuf) {
+    edge_before(&format!("http://{}", origin.address), more)
+}
+
+fn edge_before(url: &str, more: &str) -> (Edge, std::path::PathBuf) {
     let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let (ca, chain, key) = certificates(folder.path(), &["h.test"]);
     let certificate = format!("{more}\n[[certificate]]\nchain = {chain:?}\nkey = {key:?}\n");
-    let config = plain(origin.address, &certificate)
+    let nobody = ([127, 0, 0, 1], 1).into();
+    let config = plain(nobody, &certificate)
+        .replace(&format!("http://{nobody}"), url)
         .replace("[listen]\n", "[listen]\nhttps = [\"127.0.0.1:0\"]\n")
         // Some origins here take their time.
         .replace("response = \"3s\"", "response = \"30s\"")
@@ -413,14 +419,22 @@ fn uploads_keep_to_our_windows_and_get_them_back() {
         }
     }
     assert_eq!(viewer.answer(1).body, (3 << 20).to_string().as_bytes());
-    // More than the window at once: the stream is broken, and with the connection's window the
-    // connection.
-    viewer.send(&frame(HEADERS, END_HEADERS, 3, &block(&fields("POST", "/slow", &[]))));
+}
+
+#[test]
+fn more_than_its_window_ends_a_stream_and_not_the_connection() {
+    // Whose handshake ends for nobody: what is sent to it is not taken, and no window given back.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (edge, ca) = edge_before(&format!("https://{}", silent.local_addr().unwrap()), "");
+    let mut viewer = Frames::connect(edge.https.unwrap(), &ca, &[]);
+    viewer.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields("POST", "/p", &[]))));
     for _ in 0..80 {
-        viewer.send(&frame(DATA, 0, 3, &[7; 16_384]));
+        viewer.send(&frame(DATA, 0, 1, &[7; 16_384]));
     }
-    let broken = viewer.find(|f| matches!(f.kind, RST_STREAM | GOAWAY) || f.kind == HEADERS);
-    assert!(broken.is_some());
+    assert_eq!(viewer.reset(1), 3, "FLOW_CONTROL_ERROR");
+    // What was on its way to a stream that is gone is given back, so that others go on.
+    viewer.send(&frame(PING, 0, 0, &[7; 8]));
+    assert!(viewer.find(|f| f.kind == PING && f.flags == 1 && f.payload == [7; 8]).is_some());
 }
 
 #[test]
