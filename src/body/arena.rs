@@ -110,12 +110,14 @@ impl Arena {
         Ok(Arc::new(Self { file, base, size, free: Mutex::new(free) }))
     }
 
-    /// Room for `len` octets, or `None` if there is no such range left.
+    /// Room for `len` octets, or `None` if there is no such range left, or none is asked for.
     pub fn take(self: &Arc<Self>, len: u64) -> Option<Extent> {
-        let pages = len.next_multiple_of(PAGE);
+        // A length that an origin announces may be any number. One that wrapped around would take no
+        // pages and write over those of others, and one of nothing would have no range of its own.
+        let pages = len.checked_next_multiple_of(PAGE).filter(|pages| *pages > 0)?;
+        let octets = usize::try_from(len).ok()?;
         let start = self.free.lock().take(pages)?;
-        let lease =
-            Lease { arena: Arc::clone(self), start, pages, len: usize::try_from(len).ok()? };
+        let lease = Lease { arena: Arc::clone(self), start, pages, len: octets };
         Some(Extent {
             arena: Arc::clone(self),
             start,
@@ -253,6 +255,16 @@ mod tests {
         let mut extent = arena.take(3).unwrap();
         assert!(extent.write(b"four").is_err());
         assert_eq!(extent.write(b"abc").unwrap(), "abc");
+    }
+
+    // In a release arithmetic wraps around: it would be a lease on all of the memory without a page.
+    #[test]
+    fn a_length_beyond_all_memory_and_one_of_nothing_get_no_room() {
+        let arena = Arena::new(8 * PAGE).unwrap();
+        for len in [u64::MAX, u64::MAX - PAGE + 2, 8 * PAGE + 1, 0] {
+            assert!(arena.take(len).is_none(), "{len}");
+        }
+        assert_eq!(arena.free(), 8 * PAGE);
     }
 
     proptest! {
