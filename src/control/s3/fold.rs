@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use tokio::sync::{Mutex as Turn, MutexGuard};
+use tokio::sync::Mutex as Turn;
 
 use super::paths::Old;
 use crate::invalidation::log::InvalidationRecord;
@@ -14,19 +14,19 @@ pub type Written = Result<Vec<InvalidationRecord>, String>;
 
 /// What several callers want written down together.
 #[derive(Default)]
-pub struct Batch {
+struct Batch {
     old: Mutex<Old>,
     written: OnceLock<Written>,
 }
 
 impl Batch {
-    /// What became of it, once it is written down.
-    pub fn written(&self) -> Option<Written> {
+    // What became of it, once it is written down.
+    fn written(&self) -> Option<Written> {
         self.written.get().cloned()
     }
 
-    /// Tells all that wait for it.
-    pub fn finish(&self, written: Written) {
+    // Tells all that wait for it.
+    fn finish(&self, written: Written) {
         let _ = self.written.set(written);
     }
 }
@@ -39,8 +39,29 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// Joins the open batch.
-    pub fn join(&self, old: &Old) -> Arc<Batch> {
+    /// Has what a caller tells written down by `write`, together with what others tell meanwhile,
+    /// one batch after the other.
+    pub async fn written<W>(&self, old: Old, write: impl FnOnce(Old) -> W) -> Written
+    where
+        W: Future<Output = Written>,
+    {
+        let batch = self.join(&old);
+        let _turn = self.turn.lock().await;
+        if let Some(written) = batch.written() {
+            return written;
+        }
+        let Some(all) = self.close(&batch) else {
+            // The call that closed it was cut off before it had written it down. Each of those that
+            // are left sees to its own part: what one of them writes says nothing of the others'.
+            return write(old).await;
+        };
+        let written = write(all).await;
+        batch.finish(written.clone());
+        written
+    }
+
+    // Joins the open batch.
+    fn join(&self, old: &Old) -> Arc<Batch> {
         let mut open = self.open.lock();
         let batch = Arc::clone(open.get_or_insert_default());
         let mut all = batch.old.lock();
@@ -51,13 +72,8 @@ impl Fold {
         batch
     }
 
-    /// Waits until no other is writing.
-    pub async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().await
-    }
-
-    /// Closes a batch and gives what is in it; `None` if another has closed it.
-    pub fn close(&self, batch: &Arc<Batch>) -> Option<Old> {
+    // Closes a batch and gives what is in it; `None` if another has closed it.
+    fn close(&self, batch: &Arc<Batch>) -> Option<Old> {
         let mut open = self.open.lock();
         open.take_if(|open| Arc::ptr_eq(open, batch))
             .map(|batch| std::mem::take(&mut *batch.old.lock()))
@@ -66,6 +82,9 @@ impl Fold {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
     use crate::cache::invalidations::Matcher;
 
@@ -87,5 +106,29 @@ mod tests {
         first.finish(Ok(Vec::new()));
         assert_eq!(second.written(), Some(Ok(Vec::new())));
         assert_eq!(fold.close(&third).unwrap()["E1"].len(), 1);
+    }
+    // An answer says that a caller's own changes are written down, not those of another.
+    #[tokio::test]
+    async fn what_a_call_that_was_cut_off_leaves_is_written_by_each_that_waited() {
+        let fold = Fold::default();
+        let told = Mutex::new(Vec::new());
+        let write = |old: Old| {
+            told.lock().push(old["E1"].clone());
+            std::future::ready(Written::Ok(Vec::new()))
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut first = Box::pin(fold.written(old("/a"), |_| std::future::pending::<Written>()));
+        let mut second = pin!(fold.written(old("/b"), write));
+        let mut third = pin!(fold.written(old("/c"), write));
+        // The second and the third join while the first waits for its turn.
+        let turn = fold.turn.lock().await;
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        assert!(second.as_mut().poll(&mut cx).is_pending());
+        assert!(third.as_mut().poll(&mut cx).is_pending());
+        drop(turn);
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        drop(first);
+        assert_eq!((second.await, third.await), (Ok(Vec::new()), Ok(Vec::new())));
+        assert_eq!(*told.lock(), [old("/b")["E1"].clone(), old("/c")["E1"].clone()]);
     }
 }

@@ -391,16 +391,7 @@ impl Control {
 
     // Written down and in force here, together with what others tell meanwhile.
     async fn folded(self: &Arc<Self>, old: Old) -> Written {
-        let batch = self.s3.fold.join(&old);
-        let _turn = self.s3.fold.turn().await;
-        if let Some(written) = batch.written() {
-            return written;
-        }
-        // The call that closed it may have been cut off before it had written it down.
-        let all = self.s3.fold.close(&batch).unwrap_or(old);
-        let written = self.write_down(all).await;
-        batch.finish(written.clone());
-        written
+        self.s3.fold.written(old, |all| self.write_down(all)).await
     }
 
     async fn write_down(self: &Arc<Self>, old: Old) -> Written {
