@@ -65,7 +65,8 @@ impl Refiller {
     }
 
     async fn work(self: Arc<Self>) {
-        while let Some(url) = self.next() {
+        let mut at_work = AtWork { queue: &self.queue, is_over: false };
+        while let Some(url) = at_work.next() {
             let count = match self.proxy.refill(&url).await {
                 Refilled::Kept => &self.fetched,
                 Refilled::Not => &self.left_out,
@@ -73,14 +74,52 @@ impl Refiller {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
 
-    // The next one; without one this worker is over.
-    fn next(&self) -> Option<String> {
+/// One of those that empty the queue, counted among the running ones until it is over, and not if
+/// its task breaks off: a worker that was lost must not keep the place of another.
+struct AtWork<'q> {
+    queue: &'q Mutex<Queue>,
+    is_over: bool,
+}
+
+impl AtWork<'_> {
+    // The next one; without one this worker is over, from the same moment on.
+    fn next(&mut self) -> Option<String> {
         let mut queue = self.queue.lock();
         let next = queue.urls.pop_first();
-        if next.is_none() {
+        if next.is_none() && !std::mem::replace(&mut self.is_over, true) {
             queue.running -= 1;
         }
         next
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.queue.lock().running -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_counts_until_it_is_over_or_breaks_off_and_once() {
+        let urls = BTreeSet::from(["a".to_string(), "b".to_string()]);
+        let queue = Mutex::new(Queue { urls, running: 2 });
+        let at_work = || AtWork { queue: &queue, is_over: false };
+        let mut lost = at_work();
+        assert_eq!(lost.next().as_deref(), Some("a"));
+        drop(lost);
+        assert_eq!(queue.lock().running, 1);
+        let mut last = at_work();
+        assert_eq!(last.next().as_deref(), Some("b"));
+        assert_eq!((last.next(), queue.lock().running), (None, 0));
+        drop(last);
+        assert_eq!(queue.lock().running, 0);
     }
 }
