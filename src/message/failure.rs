@@ -100,6 +100,18 @@ impl FailureKind {
         }
     }
 
+    /// Says whether an origin may have carried out what was asked of it, though there is no answer.
+    pub const fn leaves_doubt(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionTerminated
+                | Self::Cancelled
+                | Self::ResponseTimeout
+                | Self::Deadline
+                | Self::ResponseMalformed
+        )
+    }
+
     /// Says whether an origin group may ask its next member.
     pub const fn fails_over(self) -> bool {
         !matches!(

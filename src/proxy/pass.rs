@@ -61,17 +61,16 @@ impl Proxy {
         };
         // What no hop took of it is read no more.
         drop(body);
-        unanswered.ended();
+        let in_doubt = unanswered.ended(&came);
+        if !in_doubt.is_empty() {
+            Box::pin(self.written(exchange, asked, in_doubt)).await;
+        }
         if asked.wants.method == MethodIntent::Head
             && came.as_ref().map_or(true, |reply| arrival::is_origin_failure(reply.status))
             && let Some(stored) = self.stand_in_for_head(asked)
         {
-            return self.open(
-                asked,
-                &stored,
-                verdict(Outcome::Hit, Reason::StaleIfError),
-                self.edge.clock.now(),
-            );
+            let told = verdict(Outcome::Hit, Reason::StaleIfError);
+            return self.open(asked, &stored, told, self.edge.clock.now());
         }
         let mut reply = came?;
         if let (Body::Tunnel(tunnel), Some(place)) = (&mut reply.body, place) {

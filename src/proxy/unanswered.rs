@@ -1,5 +1,5 @@
-//! A write whose viewer left before its answer came. The origin may have carried it out, so it
-//! makes old what it would have.
+//! A write that has no answer: its viewer left before, or none came. The origin may have carried it
+//! out, so it makes old what it would have.
 
 use std::sync::Arc;
 
@@ -9,6 +9,8 @@ use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::Matcher;
 use crate::cache::unsafe_methods;
 use crate::invalidation::service::Invalidator;
+use crate::message::failure::Failure;
+use crate::message::response::Reply;
 
 /// A request that is on its way. If it is dropped without an answer, what a success would have made
 /// old is invalidated.
@@ -28,9 +30,15 @@ impl Unanswered {
         Self { invalidation: Arc::clone(invalidation), distribution, matchers }
     }
 
-    /// It came to an end, good or bad: what that makes old is decided by its caller.
-    pub fn ended(mut self) {
-        self.matchers.clear();
+    /// It came to an end, and its viewer is there: what is to be made old is its caller's to do. That
+    /// is what is given where there is no answer and the write may have been carried out; what
+    /// follows from an answer is decided by that.
+    pub fn ended(mut self, came: &Result<Reply, Failure>) -> Vec<Matcher> {
+        let matchers = std::mem::take(&mut self.matchers);
+        match came {
+            Err(failure) if failure.kind.leaves_doubt() => matchers,
+            Ok(_) | Err(_) => Vec::new(),
+        }
     }
 }
 

@@ -177,6 +177,28 @@ fn rfc9111_4_4_a_write_whose_viewer_left_makes_old_what_it_may_have_changed() {
 }
 
 #[test]
+fn rfc9111_4_4_a_write_that_is_not_answered_in_time_makes_old_what_it_may_have_changed() {
+    let origin = Origin::start(|asked| match asked.method.as_str() {
+        "GET" => fresh(b"page"),
+        _ => after(20_000, answer(200, "", b"done")),
+    });
+    let config = plain(origin.address, "")
+        .replace("response = \"3s\"", "response = \"1s\"")
+        .replace("origin = \"o\"\n", "origin = \"o\"\nmethods = \"all\"\n");
+    let edge = Edge::start(&config);
+    for path in ["/page", "/other"] {
+        assert_eq!((edge.get(path).status, edge.get(path).cache()), (200, "Hit".into()), "{path}");
+    }
+    let mut viewer = edge.viewer();
+    viewer.send(b"POST /page HTTP/1.1\r\nHost: h.test\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(viewer.read("POST").unwrap().status, 504);
+    assert_eq!(
+        (edge.get("/page").cache(), edge.get("/other").cache()),
+        ("Miss".into(), "Hit".into())
+    );
+}
+
+#[test]
 fn a_viewer_that_only_ends_its_own_side_is_answered() {
     let origin = Origin::start(|_| after(1_000, answer(200, "Cache-Control: no-store", b"fine")));
     let edge = narrow(&origin);
