@@ -73,8 +73,8 @@ pub fn told_of(certificate: &str) -> String {
     format!("fleet/{certificate}")
 }
 
-/// Hears a member, this one too, and some things twice. Proofs are shown at once; all else waits until its certificate is
-/// looked after.
+/// Hears a member, this one too, and some things twice. Proofs are shown at once; all else waits
+/// until its certificate is looked after.
 pub fn hear(issuing: &Issuing, octets: &[u8]) {
     match serde_json::from_slice(octets) {
         Ok(Told::Proofs { certificate, proofs }) => match proofs::answers(proofs) {

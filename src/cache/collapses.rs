@@ -14,7 +14,7 @@ pub struct CollapseId(pub u64);
 /// What a request is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Fetch, and land the collapse whatever happens.
+    /// Fetch, and complete the collapse whatever happens.
     Lead(CollapseId),
     /// Wait for that fetch.
     Follow(CollapseId),
@@ -32,7 +32,7 @@ pub enum AloneReason {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Flight {
+struct Fetch {
     id: CollapseId,
     asked_at: InvalidationNumber,
     followers: usize,
@@ -41,7 +41,7 @@ struct Flight {
 /// The collapses under way, and the marks of keys that are not to be collapsed.
 #[derive(Debug)]
 pub struct Collapses {
-    flights: HashMap<CacheKey, Flight, foldhash::fast::RandomState>,
+    fetches: HashMap<CacheKey, Fetch, foldhash::fast::RandomState>,
     marks: HashMap<CacheKey, Timestamp, foldhash::fast::RandomState>,
     next: u64,
     followers_max: usize,
@@ -52,7 +52,7 @@ impl Collapses {
     /// An empty table with its limits.
     pub fn new(followers_max: usize, marks_max: usize) -> Self {
         Self {
-            flights: HashMap::default(),
+            fetches: HashMap::default(),
             marks: HashMap::default(),
             next: 0,
             followers_max,
@@ -81,31 +81,31 @@ impl Collapses {
             }
             self.marks.remove(key);
         }
-        if let Some(flight) = self.flights.get_mut(key)
-            && (arrived_at <= flight.asked_at || !overtakes(flight.asked_at))
+        if let Some(fetch) = self.fetches.get_mut(key)
+            && (arrived_at <= fetch.asked_at || !overtakes(fetch.asked_at))
         {
-            if flight.followers >= self.followers_max {
+            if fetch.followers >= self.followers_max {
                 return Role::Alone(AloneReason::Crowded);
             }
-            flight.followers += 1;
-            return Role::Follow(flight.id);
+            fetch.followers += 1;
+            return Role::Follow(fetch.id);
         }
         self.next += 1;
         let id = CollapseId(self.next);
-        self.flights.insert(CacheKey::new(key), Flight { id, asked_at: head, followers: 0 });
+        self.fetches.insert(CacheKey::new(key), Fetch { id, asked_at: head, followers: 0 });
         Role::Lead(id)
     }
 
     /// The key of a fetch under way, as it is held here.
     pub fn held(&self, key: &[u8]) -> Option<CacheKey> {
-        self.flights.get_key_value(key).map(|(key, _)| key.clone())
+        self.fetches.get_key_value(key).map(|(key, _)| key.clone())
     }
 
     /// Notes that a fetch was begun again, with the log's head as it is now: requests that have
     /// arrived by now may follow it. False if a newer fetch of the key has taken its place.
     pub fn began_again(&mut self, key: &[u8], id: CollapseId, head: InvalidationNumber) -> bool {
-        match self.flights.get_mut(key).filter(|flight| flight.id == id) {
-            Some(flight) => flight.asked_at = flight.asked_at.max(head),
+        match self.fetches.get_mut(key).filter(|fetch| fetch.id == id) {
+            Some(fetch) => fetch.asked_at = fetch.asked_at.max(head),
             None => return false,
         }
         true
@@ -114,8 +114,8 @@ impl Collapses {
     /// Ends a collapse. One that has been replaced by a newer fetch of the same key leaves that
     /// alone.
     pub fn complete(&mut self, key: &[u8], id: CollapseId) {
-        if self.flights.get(key).is_some_and(|flight| flight.id == id) {
-            self.flights.remove(key);
+        if self.fetches.get(key).is_some_and(|fetch| fetch.id == id) {
+            self.fetches.remove(key);
         }
     }
 
@@ -147,12 +147,12 @@ impl Collapses {
 
     /// Collapses under way.
     pub fn len(&self) -> usize {
-        self.flights.len()
+        self.fetches.len()
     }
 
     /// True if no collapse is under way.
     pub fn is_empty(&self) -> bool {
-        self.flights.is_empty()
+        self.fetches.is_empty()
     }
 }
 
@@ -168,8 +168,8 @@ mod tests {
         #[derive(Clone, Copy)]
         enum Step {
             Join(usize, u64),
-            LandOldest,
-            LandNewest,
+            EndOldest,
+            EndNewest,
             Mark(usize),
         }
         let steps = [
@@ -177,8 +177,8 @@ mod tests {
             Step::Join(0, 1),
             Step::Join(1, 0),
             Step::Join(1, 1),
-            Step::LandOldest,
-            Step::LandNewest,
+            Step::EndOldest,
+            Step::EndNewest,
             Step::Mark(0),
         ];
         let keys: [&[u8]; 2] = [b"a", b"b"];
@@ -224,11 +224,11 @@ mod tests {
                         Role::Alone(AloneReason::Marked) => assert!(marked[key]),
                         Role::Alone(AloneReason::Crowded) => {}
                     },
-                    Step::LandOldest if !leads.is_empty() => {
+                    Step::EndOldest if !leads.is_empty() => {
                         let (key, id, _) = leads.remove(0);
                         table.complete(keys[key], id);
                     }
-                    Step::LandNewest if !leads.is_empty() => {
+                    Step::EndNewest if !leads.is_empty() => {
                         let (key, id, _) = leads.pop().unwrap();
                         table.complete(keys[key], id);
                         // An older fetch of the key may still be under way; no request can join it
@@ -239,14 +239,14 @@ mod tests {
                         table.mark(keys[key], Timestamp(2000), NOW);
                         marked[key] = true;
                     }
-                    Step::LandOldest | Step::LandNewest => {}
+                    Step::EndOldest | Step::EndNewest => {}
                 }
                 code /= steps.len();
             }
             for (key, id, _) in leads {
                 table.complete(keys[key], id);
             }
-            assert!(table.is_empty(), "every collapse lands");
+            assert!(table.is_empty(), "every collapse ends");
         }
     }
 

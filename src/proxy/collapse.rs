@@ -104,14 +104,14 @@ impl CollapseTable {
 
     /// Joins the fetch for a key, or begins it.
     pub fn join(
-        self_: &Arc<crate::proxy::Edge>,
+        edge: &Arc<crate::proxy::Edge>,
         key: &[u8],
         arrived_at: InvalidationNumber,
         now: Timestamp,
     ) -> Joined {
-        let mut shard = self_.collapses.shard(key).lock();
-        let overtakes = |since| self_.invalidations.overtakes(&CacheKey::new(key), since);
-        match shard.table.join(key, arrived_at, self_.invalidations.head(), now, overtakes) {
+        let mut shard = edge.collapses.shard(key).lock();
+        let overtakes = |since| edge.invalidations.overtakes(&CacheKey::new(key), since);
+        match shard.table.join(key, arrived_at, edge.invalidations.head(), now, overtakes) {
             Role::Alone(why) => Joined::Alone(why),
             Role::Follow(id) => match shard.completions.get(&id) {
                 Some(completion) => Joined::Follow(Waiter::follower(Arc::clone(completion))),
@@ -119,7 +119,7 @@ impl CollapseTable {
             },
             Role::Lead(id) => {
                 let held = shard.table.held(key).unwrap_or_else(|| CacheKey::new(key));
-                let (guard, waiter) = FillGuard::new(Some((Arc::clone(self_), held, id)));
+                let (guard, waiter) = FillGuard::new(Some((Arc::clone(edge), held, id)));
                 shard.completions.insert(id, Arc::clone(&waiter.completion));
                 Joined::Lead(guard, waiter)
             }

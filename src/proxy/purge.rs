@@ -44,6 +44,7 @@ impl Proxy {
             }
         }
     }
+
     /// Waits, at most for `wait`, until parents or the fleet have it too; without one as long as the
     /// fleet's configuration says.
     pub(super) async fn come_everywhere(

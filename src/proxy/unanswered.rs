@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::semantics::fields::FieldSection;
-
 use crate::cache::ask::CacheRequest;
 use crate::cache::invalidations::Matcher;
 use crate::cache::unsafe_methods;
 use crate::invalidation::service::Invalidator;
 use crate::message::failure::Failure;
 use crate::message::response::Reply;
+use crate::semantics::fields::FieldSection;
 
 /// A request that is on its way. If it is dropped without an answer, what a success would have made
 /// old is invalidated.

@@ -158,7 +158,7 @@ pub async fn send<W: AsyncWrite + Watched + Unpin>(
             break;
         }
         // What is composed goes out before we wait for more.
-        let next = futures_poll(&mut response.body);
+        let next = poll_once(&mut response.body);
         let piece = match next {
             Poll::Ready(piece) => piece,
             Poll::Pending => {
@@ -215,7 +215,7 @@ fn copy_small(
 
 // One look without waiting; the waker is thrown away, because a pending body is polled again at
 // once.
-fn futures_poll(body: &mut crate::body::Body) -> Poll<Option<Result<Bytes, BodyError>>> {
+fn poll_once(body: &mut crate::body::Body) -> Poll<Option<Result<Bytes, BodyError>>> {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     body.poll_piece(&mut cx)
 }
