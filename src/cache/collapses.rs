@@ -27,7 +27,7 @@ pub enum Role {
 pub enum AloneReason {
     /// This key brought something uncacheable a moment ago.
     Marked,
-    /// The key's fetch has as many followers as it may have.
+    /// The key's fetch has as many followers as it may have; whoever has them wait knows.
     Crowded,
 }
 
@@ -35,7 +35,6 @@ pub enum AloneReason {
 struct Fetch {
     id: CollapseId,
     asked_at: InvalidationNumber,
-    followers: usize,
 }
 
 /// The collapses under way, and the marks of keys that are not to be collapsed.
@@ -44,19 +43,20 @@ pub struct Collapses {
     fetches: HashMap<CacheKey, Fetch, foldhash::fast::RandomState>,
     marks: HashMap<CacheKey, Timestamp, foldhash::fast::RandomState>,
     next: u64,
-    followers_max: usize,
     marks_max: usize,
+    /// Before this moment no mark ends, once the table of them is full.
+    first_end: Timestamp,
 }
 
 impl Collapses {
-    /// An empty table with its limits.
-    pub fn new(followers_max: usize, marks_max: usize) -> Self {
+    /// An empty table that keeps so many marks.
+    pub fn new(marks_max: usize) -> Self {
         Self {
             fetches: HashMap::default(),
             marks: HashMap::default(),
             next: 0,
-            followers_max,
             marks_max,
+            first_end: Timestamp(0),
         }
     }
 
@@ -81,18 +81,14 @@ impl Collapses {
             }
             self.marks.remove(key);
         }
-        if let Some(fetch) = self.fetches.get_mut(key)
+        if let Some(fetch) = self.fetches.get(key)
             && (arrived_at <= fetch.asked_at || !overtakes(fetch.asked_at))
         {
-            if fetch.followers >= self.followers_max {
-                return Role::Alone(AloneReason::Crowded);
-            }
-            fetch.followers += 1;
             return Role::Follow(fetch.id);
         }
         self.next += 1;
         let id = CollapseId(self.next);
-        self.fetches.insert(CacheKey::new(key), Fetch { id, asked_at: head, followers: 0 });
+        self.fetches.insert(CacheKey::new(key), Fetch { id, asked_at: head });
         Role::Lead(id)
     }
 
@@ -125,8 +121,10 @@ impl Collapses {
             *known = until;
             return;
         }
-        if self.marks.len() >= self.marks_max {
+        // Gone through only where one has ended: a flood of URLs would have each answer do it.
+        if self.marks.len() >= self.marks_max && now >= self.first_end {
             self.marks.retain(|_, until| now < *until);
+            self.first_end = self.marks.values().min().copied().unwrap_or(now);
         }
         if self.marks.len() < self.marks_max {
             self.marks.insert(CacheKey::new(key), until);
@@ -183,7 +181,7 @@ mod tests {
         ];
         let keys: [&[u8]; 2] = [b"a", b"b"];
         for world in 0..steps.len().pow(5) {
-            let mut table = Collapses::new(1, 10);
+            let mut table = Collapses::new(10);
             let mut leads: Vec<(usize, CollapseId, u64)> = Vec::new();
             let mut marked = [false; 2];
             let mut code = world;
@@ -222,7 +220,7 @@ mod tests {
                             );
                         }
                         Role::Alone(AloneReason::Marked) => assert!(marked[key]),
-                        Role::Alone(AloneReason::Crowded) => {}
+                        Role::Alone(AloneReason::Crowded) => panic!("nobody waits here"),
                     },
                     Step::EndOldest if !leads.is_empty() => {
                         let (key, id, _) = leads.remove(0);
@@ -252,7 +250,7 @@ mod tests {
 
     #[test]
     fn an_invalidation_of_something_else_parts_nobody() {
-        let mut table = Collapses::new(10, 2);
+        let mut table = Collapses::new(2);
         let Role::Lead(id) =
             table.join(b"a", InvalidationNumber(0), InvalidationNumber(0), NOW, |_| false)
         else {
@@ -271,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_late_leader_is_as_good_as_a_fetch_of_its_own() {
-        let mut table = Collapses::new(10, 2);
+        let mut table = Collapses::new(2);
         // It arrived before an invalidation and leads after it: a request that arrived after it may
         // follow.
         let Role::Lead(id) =
@@ -303,7 +301,7 @@ mod tests {
 
     #[test]
     fn marks_end_and_are_bounded() {
-        let mut table = Collapses::new(10, 2);
+        let mut table = Collapses::new(2);
         for key in [b"a", b"b", b"c"] {
             table.mark(key, Timestamp(2000), NOW);
         }
@@ -324,5 +322,17 @@ mod tests {
             }),
             Role::Lead(_)
         ));
+    }
+
+    #[test]
+    fn a_full_table_of_marks_has_room_once_the_first_of_them_ends() {
+        let mut table = Collapses::new(2);
+        table.mark(b"a", Timestamp(3000), NOW);
+        table.mark(b"b", Timestamp(2000), NOW);
+        for (at, is_taken) in [(1000, false), (1999, false), (2000, true), (2500, false)] {
+            let key = format!("c{at}");
+            table.mark(key.as_bytes(), Timestamp(4000), Timestamp(at));
+            assert_eq!(table.is_marked(key.as_bytes(), Timestamp(at)), is_taken, "{at}");
+        }
     }
 }

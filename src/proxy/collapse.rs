@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub enum FillEnd {
 struct Completion {
     has_ended: Notify,
     state: Mutex<CompletionState>,
+    /// Those that wait now, but for the leader.
+    followers: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -68,6 +71,7 @@ struct CompletionState {
 /// The table, cut into shards.
 pub struct CollapseTable {
     shards: Box<[Mutex<Shard>]>,
+    followers_max: usize,
     hasher: foldhash::quality::RandomState,
 }
 
@@ -84,16 +88,17 @@ pub enum Joined {
 }
 
 impl CollapseTable {
-    /// An empty table.
-    pub fn new(followers: usize, marks: usize) -> Self {
+    /// An empty table, for so many followers of each fetch at a time, and so many marks.
+    pub fn new(followers_max: usize, marks: usize) -> Self {
         let shard = || {
             Mutex::new(Shard {
-                table: Collapses::new(followers, marks / SHARDS + 1),
+                table: Collapses::new(marks / SHARDS + 1),
                 completions: HashMap::new(),
             })
         };
         Self {
             shards: (0..SHARDS).map(|_| shard()).collect(),
+            followers_max,
             hasher: foldhash::quality::RandomState::default(),
         }
     }
@@ -113,10 +118,14 @@ impl CollapseTable {
         let overtakes = |since| edge.invalidations.overtakes(&CacheKey::new(key), since);
         match shard.table.join(key, arrived_at, edge.invalidations.head(), now, overtakes) {
             Role::Alone(why) => Joined::Alone(why),
-            Role::Follow(id) => match shard.completions.get(&id) {
-                Some(completion) => Joined::Follow(Waiter::follower(Arc::clone(completion))),
-                None => Joined::Alone(AloneReason::Crowded),
-            },
+            Role::Follow(id) => {
+                let completion = shard.completions.get(&id);
+                completion
+                    .and_then(|completion| {
+                        Waiter::follower(completion, edge.collapses.followers_max)
+                    })
+                    .map_or(Joined::Alone(AloneReason::Crowded), Joined::Follow)
+            }
             Role::Lead(id) => {
                 let held = shard.table.held(key).unwrap_or_else(|| CacheKey::new(key));
                 let (guard, waiter) = FillGuard::new(Some((Arc::clone(edge), held, id)));
@@ -262,8 +271,13 @@ impl Drop for FillGuard {
 }
 
 impl Waiter {
-    const fn follower(completion: Arc<Completion>) -> Self {
-        Self { completion, is_leader: false }
+    // One more, where so many at a time may wait. Its caller holds the lock under which others come.
+    fn follower(completion: &Arc<Completion>, followers_max: usize) -> Option<Self> {
+        if completion.followers.load(Ordering::Relaxed) >= followers_max {
+            return None;
+        }
+        completion.followers.fetch_add(1, Ordering::Relaxed);
+        Some(Self { completion: Arc::clone(completion), is_leader: false })
     }
 
     /// Adds to the leader's answer what was put aside for its viewer, once the fill has ended.
@@ -322,6 +336,8 @@ impl Drop for Waiter {
         if self.is_leader {
             let mut state = self.completion.state.lock();
             (state.leader_left, state.reply) = (true, None);
+        } else {
+            self.completion.followers.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -355,5 +371,20 @@ impl<F: Future<Output = ()> + Send + 'static> Drop for Driven<F> {
         if let (Some(fill), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(fill);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_no_more_makes_room_for_another_follower() {
+        let completion = Arc::<Completion>::default();
+        let first = Waiter::follower(&completion, 1);
+        assert!(first.is_some());
+        assert!(Waiter::follower(&completion, 1).is_none());
+        drop(first);
+        assert!(Waiter::follower(&completion, 1).is_some());
     }
 }
