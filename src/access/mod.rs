@@ -237,6 +237,7 @@ pub struct AdmitContext<'k> {
     pub signatures: &'k VerifiedSignatures,
     /// How often each address asked of late.
     pub rates: &'k Buckets,
+    /// By the system's clock, as those have it who sign.
     pub now: Timestamp,
 }
 

@@ -233,6 +233,7 @@ fn begin_beside(
         member.keep_by(FleetKeeper::of(control));
         runtime.spawn(member.run());
     }
+    runtime.spawn(control.edge.clock.clone().keep_noting());
     let spans = SpanExport::new(&control.edge);
     runtime.spawn(Arc::clone(&spans).keep_sending());
     spans

@@ -100,7 +100,8 @@ pub fn admit(
             .collect();
         (!lines.is_empty()).then(|| lines.join(","))
     };
-    let (method, now) = (parts.method.as_str(), control.edge.clock.now());
+    let clock = &control.edge.clock;
+    let (method, now) = (parts.method.as_str(), clock.wall(clock.now()));
     let target = (parts.uri.path(), parts.uri.query());
     let (key, judged) = if let Some(claim) = sigv4::Claim::parse(said) {
         let key = known(claim.id)?;

@@ -36,7 +36,7 @@ pub fn record_hit(
 ) {
     let trace = worker.core.edge.trace_hit(running, head, now);
     let record = Record {
-        timeline: Timeline::at(now),
+        timeline: Timeline::at(worker.core.edge.clock.wall(now)),
         peer: head.connection.peer,
         connection: head.connection.id,
         client: head.connection.certificate(),
@@ -102,7 +102,7 @@ pub fn record_refused(
     let edge = &worker.core.edge;
     let line = request_line(head);
     let record = Record {
-        timeline: Timeline::at(edge.clock.now()),
+        timeline: Timeline::at(edge.clock.wall(edge.clock.now())),
         peer: connection.peer,
         connection: connection.id,
         client: connection.certificate(),
@@ -277,7 +277,7 @@ impl ExchangeRecord {
             head_octets: None,
             worker: Arc::clone(worker),
             began: Instant::now(),
-            timeline: Timeline::at(request_of(begun).arrived_at),
+            timeline: Timeline::at(worker.core.edge.clock.wall(request_of(begun).arrived_at)),
             response,
             sent: Sent::NOTHING,
             received: 0,
@@ -300,7 +300,7 @@ impl ExchangeRecord {
             head_octets: Some(head_octets(hit)),
             worker: Arc::clone(worker),
             began: Instant::now(),
-            timeline: Timeline { answered: Some(0), ..Timeline::at(now) },
+            timeline: Timeline { answered: Some(0), ..Timeline::at(worker.core.edge.clock.wall(now)) },
             response: response_of_hit(worker, hit),
             sent: Sent { length: hit.announced(), ..Sent::NOTHING },
             received: 0,

@@ -6,10 +6,10 @@ use crate::semantics::time::Timestamp;
 /// When what happened to a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// When its head had been read, by the clock that dates everything.
+    /// When its head had been read, by the system's clock.
     pub received: Timestamp,
     /// Milliseconds from asking a hop until the head of its answer came, if the viewer waited for
-    /// one. By that same clock, which is a coarse one.
+    /// one. By the edge's own clock, which is a coarse one.
     pub upstream_millis: Option<u64>,
     /// Microseconds from `received` until the head of the answer was composed, if there was one.
     pub answered: Option<u64>,

@@ -301,7 +301,8 @@ impl Proxy {
                 let body = std::mem::take(&mut request.body);
                 request.body = Box::pin(hold_small(body)).await;
             }
-            signed::sign(request, access, self.edge.clock.now());
+            let clock = &self.edge.clock;
+            signed::sign(request, access, clock.wall(clock.now()));
         }
         let trace = exchange.request.trace.as_ref();
         let mut span = traced::call(trace, "origin", origin, request);

@@ -299,7 +299,7 @@ impl Edge {
             node: &self.node,
             signatures: &running.signatures,
             rates: &running.rates,
-            now,
+            now: self.clock.wall(now),
         }
     }
 
