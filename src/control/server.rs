@@ -23,8 +23,8 @@ use super::login::Caller;
 use super::routes::{self, Found, Right};
 use super::succession::{has_turn, in_turn, is_over};
 use super::{Control, caller, login};
+use crate::base::descriptors::is_out_of_descriptors;
 use crate::distribution::site::Transport;
-use crate::listen::places::is_out_of_descriptors;
 use crate::tls::clients;
 use crate::tls::server::ServerTls;
 

@@ -13,10 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
-use super::places::{Place, Places, is_out_of_descriptors};
+use super::places::{Place, Places};
 use super::{Counted, Gauges, Worker, h1, h2, proxy_protocol};
 use crate::acme::board::Board;
 use crate::acme::challenges::{ALPN, Challenges};
+use crate::base::descriptors::is_out_of_descriptors;
 use crate::distribution::site::Observes;
 use crate::message::connection::{Asker, Connection, Fingerprints, Scheme, TlsFacts};
 use crate::tls::clients;

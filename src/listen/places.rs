@@ -23,8 +23,9 @@ const LEAST_IDLE: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_millis(50);
 /// How often the same trouble is told.
 const TELL: Duration = Duration::from_secs(60);
-/// At least and at most so many descriptors are left to others than viewers; between them, a
-/// quarter.
+/// At least and at most so many descriptors are left to others than viewers; between them, nine
+/// sixteenths: a connection to an origin for each viewer, and some beside for the disk, for questions
+/// to DNS and for the admin listener.
 const KEPT: (u64, u64) = (16, 4096);
 
 /// What a connection's state says beside the milliseconds since which it is idle.
@@ -37,7 +38,7 @@ const LEAVING: u64 = u64::MAX - 1;
 pub fn bound(configured: usize, descriptors: Option<u64>, in_use: u64) -> usize {
     let Some(descriptors) = descriptors else { return configured };
     let left = descriptors.saturating_sub(in_use);
-    let kept = (left / 4).clamp(KEPT.0, KEPT.1);
+    let kept = (left / 2 + left / 16).clamp(KEPT.0, KEPT.1);
     configured.min(usize::try_from(left.saturating_sub(kept)).unwrap_or(usize::MAX).max(1))
 }
 
@@ -209,13 +210,6 @@ impl Places {
     }
 }
 
-/// Says whether an error means that there are no descriptors left.
-pub fn is_out_of_descriptors(error: &std::io::Error) -> bool {
-    let wanted =
-        [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(rustix::io::Errno::raw_os_error);
-    error.raw_os_error().is_some_and(|code| wanted.contains(&code))
-}
-
 /// A connection's place; free again when dropped.
 pub struct Place {
     places: Arc<Places>,
@@ -287,8 +281,8 @@ mod tests {
         for (configured, descriptors, in_use, expected) in [
             (16_384, None, 50, 16_384),
             (16_384, Some(1 << 20), 50, 16_384),
-            (16_384, Some(1_024), 24, 750),
-            (16_384, Some(96), 40, 40),
+            (16_384, Some(1_024), 24, 438),
+            (16_384, Some(96), 40, 25),
             (10, Some(96), 40, 10),
             (16_384, Some(40), 40, 1),
             (16_384, Some(20_000), 0, 15_904),
@@ -300,6 +294,11 @@ mod tests {
                 bound(usize::MAX, Some(descriptors), 30) as u64 + 30 + KEPT.0 <= descriptors,
                 "{descriptors}"
             );
+        }
+        // Where all viewers miss at once, each has a connection to an origin.
+        for descriptors in (64..7_000).step_by(7) {
+            let viewers = bound(usize::MAX, Some(descriptors), 30) as u64;
+            assert!(viewers >= 1 && 2 * viewers + 30 < descriptors, "{descriptors}: {viewers}");
         }
     }
 
