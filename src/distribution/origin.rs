@@ -108,7 +108,7 @@ pub struct HttpOrigin {
 }
 
 /// Which addresses of an origin's name are used (CloudFront's IpAddressType).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Family {
     Ipv4,
     Ipv6,

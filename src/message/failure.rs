@@ -13,6 +13,8 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
     DnsError,
+    /// No DNS server has answered; the origin was not asked for anything.
+    DnsTimeout,
     ConnectionRefused,
     ConnectTimeout,
     /// The chain, the name or the dates of the origin's certificate do not hold.
@@ -27,7 +29,7 @@ pub enum FailureKind {
     Deadline,
     /// The answer is not HTTP as we accept it.
     ResponseMalformed,
-    /// Our own limits: connections to the origin, or memory.
+    /// Our own limits: connections to the origin, open files, or memory.
     ConnectionLimit,
     /// A file could not be read.
     Storage,
@@ -44,8 +46,9 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::DnsError,
+        Self::DnsTimeout,
         Self::ConnectionRefused,
         Self::ConnectTimeout,
         Self::CertificateError,
@@ -71,7 +74,8 @@ impl FailureKind {
                 502
             }
             Self::ConnectionTerminated | Self::Cancelled | Self::ResponseMalformed => 502,
-            Self::ConnectTimeout | Self::ResponseTimeout | Self::Deadline | Self::NotStored => 504,
+            Self::DnsTimeout | Self::ConnectTimeout | Self::ResponseTimeout => 504,
+            Self::Deadline | Self::NotStored => 504,
             Self::ConnectionLimit => 503,
             Self::Storage | Self::Internal => 500,
             Self::RequestBroken => 400,
@@ -84,6 +88,7 @@ impl FailureKind {
     pub const fn token(self) -> &'static str {
         match self {
             Self::DnsError => "dns_error",
+            Self::DnsTimeout => "dns_timeout",
             Self::ConnectionRefused => "connection_refused",
             Self::ConnectTimeout => "connection_timeout",
             Self::CertificateError => "tls_certificate_error",
@@ -150,5 +155,12 @@ mod tests {
             assert!(parse_dictionary(member.as_bytes()).is_some(), "{member}");
             assert!((400..600).contains(&kind.status()));
         }
+    }
+
+    #[test]
+    fn rfc9209_2_3_1_silence_of_dns_has_its_own_word() {
+        let kind = FailureKind::DnsTimeout;
+        assert_eq!((kind.token(), kind.status()), ("dns_timeout", 504));
+        assert!(kind.fails_over() && !kind.leaves_doubt());
     }
 }

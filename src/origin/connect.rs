@@ -16,12 +16,15 @@ use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::addresses::{allowed, by_turns};
+use super::lookups::{self, Found, Lookups};
 use super::race::race;
 use super::resolution::{Known, known};
+use crate::base::descriptors::is_out_of_descriptors;
 use crate::distribution::origin::{Family, Origin, Reach};
 use crate::message::failure::{Failure, FailureKind};
 use crate::tls::client as tls;
@@ -86,6 +89,7 @@ pub struct Resolver {
     v4: OnceLock<Option<TokioResolver>>,
     v6: OnceLock<Option<TokioResolver>>,
     both: OnceLock<Option<TokioResolver>>,
+    lookups: Lookups,
 }
 
 // A search list is gone through for both families together: one of each could be of two names.
@@ -112,23 +116,18 @@ impl Resolver {
     }
 
     async fn addresses(&self, place: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
-        let (host, port) = (&*place.host, place.port);
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let failed = |why: String| Failure::new(FailureKind::DnsError, format!("{host}: {why}"));
-        let found: Vec<SocketAddr> = if let Ok(ip) = bare.parse::<IpAddr>() {
-            vec![SocketAddr::new(ip, port)]
-        } else if let Some(resolver) = self.of(place.family) {
-            let answer =
-                resolver.lookup_ip(host).await.map_err(|error| failed(error.to_string()))?;
-            answer.iter().map(|ip| SocketAddr::new(ip, port)).collect()
+        let bare = place.host.trim_start_matches('[').trim_end_matches(']');
+        let found = if let Ok(ip) = bare.parse::<IpAddr>() {
+            vec![ip]
         } else {
-            let answer = tokio::net::lookup_host((host, port)).await;
-            answer.map_err(|error| failed(error.to_string()))?.collect()
+            let asked = lookup(self.of(place.family).cloned(), place.host.clone());
+            self.lookups.ask(&place.host, place.family, asked).await?
         };
-        if !found.iter().any(|address| place.family.takes(address.ip())) {
-            return Err(failed(format!("no address of the kind {}", place.family.word())));
+        if !found.iter().any(|ip| place.family.takes(*ip)) {
+            let why = format!("{}: no address of the kind {}", place.host, place.family.word());
+            return Err(Failure::new(FailureKind::DnsError, why));
         }
-        Ok(found)
+        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, place.port)).collect())
     }
 
     /// Connects, if need be in several attempts.
@@ -137,10 +136,13 @@ impl Resolver {
         loop {
             match self.connect(place, effort.patience).await {
                 Ok(stream) => return Ok(stream),
-                // A certificate does not get better by asking again.
+                // Neither a certificate nor our own want of files gets better by asking again.
                 Err(failure)
                     if tried >= effort.attempts
-                        || failure.kind == FailureKind::CertificateError =>
+                        || matches!(
+                            failure.kind,
+                            FailureKind::CertificateError | FailureKind::ConnectionLimit
+                        ) =>
                 {
                     return Err(failure);
                 }
@@ -157,13 +159,18 @@ impl Resolver {
 
     /// Connects within `patience`, to whichever address is the first to answer.
     pub async fn connect(&self, place: &Endpoint, patience: Duration) -> Result<Stream, Failure> {
-        match tokio::time::timeout(patience, self.attempt(place)).await {
-            Ok(done) => done,
-            Err(_) => Err(Failure::new(
+        let until = Instant::now() + patience;
+        let mut all = pin!(self.addresses(place));
+        let (v6, v4) = (self.part(place, RecordType::AAAA), self.part(place, RecordType::A));
+        let Ok(heard) = timeout_at(until, known(all.as_mut(), v6, v4)).await else {
+            return Err(lookups::unanswered(&place.host, patience));
+        };
+        timeout_at(until, dial_known(place, heard, all)).await.unwrap_or_else(|_| {
+            Err(Failure::new(
                 FailureKind::ConnectTimeout,
                 format!("{}:{} did not answer in {patience:?}", place.host, place.port),
-            )),
-        }
+            ))
+        })
     }
 
     // The addresses of one kind, where the name has them as it stands: what a search list makes of it
@@ -182,15 +189,32 @@ impl Resolver {
         let found = found.answers().iter().filter_map(|record| record.data.ip_addr());
         found.map(|ip| SocketAddr::new(ip, place.port)).collect()
     }
+}
 
-    async fn attempt(&self, place: &Endpoint) -> Result<Stream, Failure> {
-        let mut all = pin!(self.addresses(place));
-        let (v6, v4) = (self.part(place, RecordType::AAAA), self.part(place, RecordType::A));
-        match known(all.as_mut(), v6, v4).await {
-            Known::All(found) => dial(place, found?, ready(Vec::new())).await,
-            Known::Part(found) => {
-                dial(place, found, async move { all.await.unwrap_or_default() }).await
-            }
+// It owns what it needs, since it may outlive the attempt that begins it.
+async fn lookup(resolver: Option<TokioResolver>, host: String) -> Found {
+    let Some(resolver) = resolver else {
+        return match tokio::net::lookup_host((&*host, 0)).await {
+            Ok(found) => Ok(found.map(|address| address.ip()).collect()),
+            Err(error) => Err(Failure::new(FailureKind::DnsError, format!("{host}: {error}"))),
+        };
+    };
+    match resolver.lookup_ip(&*host).await {
+        Ok(found) => Ok(found.iter().collect()),
+        Err(error) => Err(lookups::failure(&host, &error)),
+    }
+}
+
+// Connects to what is known of a name, and to what `all` tells later.
+async fn dial_known(
+    place: &Endpoint,
+    heard: Known<Result<Vec<SocketAddr>, Failure>>,
+    all: impl Future<Output = Result<Vec<SocketAddr>, Failure>>,
+) -> Result<Stream, Failure> {
+    match heard {
+        Known::All(found) => dial(place, found?, ready(Vec::new())).await,
+        Known::Part(found) => {
+            dial(place, found, async move { all.await.unwrap_or_default() }).await
         }
     }
 }
@@ -225,15 +249,24 @@ async fn dial(
                 format!("{}:{} is an address that no code may choose", place.host, place.port);
             Err(Failure::new(FailureKind::ConnectionRefused, why))
         }
-        Err(last) => {
-            let kind = if last.kind() == io::ErrorKind::TimedOut {
-                FailureKind::ConnectTimeout
-            } else {
-                FailureKind::ConnectionRefused
-            };
-            Err(Failure::new(kind, format!("{}:{}: {last}", place.host, place.port)))
-        }
+        Err(last) => Err(unconnected(place, &last)),
     }
+}
+
+// What the system says of a connection that did not come about.
+fn unconnected(place: &Endpoint, last: &io::Error) -> Failure {
+    let at = format!("{}:{}", place.host, place.port);
+    if is_out_of_descriptors(last) {
+        let why =
+            format!("no open file is left to connect to {at} (ulimit -n, LimitNOFILE): {last}");
+        return Failure::new(FailureKind::ConnectionLimit, why);
+    }
+    let kind = if last.kind() == io::ErrorKind::TimedOut {
+        FailureKind::ConnectTimeout
+    } else {
+        FailureKind::ConnectionRefused
+    };
+    Failure::new(kind, format!("{at}: {last}"))
 }
 
 async fn encrypt(tcp: TcpStream, place: &Endpoint) -> Result<Stream, Failure> {
@@ -305,5 +338,47 @@ impl AsyncWrite for Stream {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+    use std::future::pending;
+
+    fn place() -> Endpoint {
+        Endpoint {
+            host: "origin.test".into(),
+            port: 4433,
+            tls: None,
+            family: Family::Ipv4,
+            reach: Reach::Anywhere,
+        }
+    }
+
+    #[test]
+    fn rfc9209_2_3_want_of_files_is_our_own_limit() {
+        for (errno, kind) in [
+            (Errno::MFILE, FailureKind::ConnectionLimit),
+            (Errno::NFILE, FailureKind::ConnectionLimit),
+            (Errno::CONNREFUSED, FailureKind::ConnectionRefused),
+            (Errno::TIMEDOUT, FailureKind::ConnectTimeout),
+        ] {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            let failed = unconnected(&place(), &error);
+            assert_eq!(failed.kind, kind, "{errno:?}");
+            assert!(failed.detail.contains("origin.test:4433"), "{}", failed.detail);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rfc9209_2_3_1_silence_of_dns_is_not_the_origins() {
+        let (resolver, place) = (Resolver::default(), place());
+        let silent = resolver.lookups.ask(&place.host, place.family, pending());
+        assert!(tokio::time::timeout(Duration::from_millis(1), silent).await.is_err());
+        let failed = resolver.connect(&place, Duration::from_secs(2)).await.err().unwrap();
+        assert_eq!(failed.kind, FailureKind::DnsTimeout);
+        assert_eq!(failed.detail, "DNS has not answered in 2s where origin.test is");
     }
 }

@@ -19,6 +19,7 @@ pub mod h2_pulse;
 pub mod h2_wire;
 pub mod idle;
 pub mod itinerary;
+pub mod lookups;
 pub mod patience;
 pub mod peer;
 pub mod pool;

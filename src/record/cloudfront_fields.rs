@@ -191,7 +191,7 @@ pub fn detailed(record: &Record<'_>) -> &'static str {
     match record.failure.map(|failure| failure.kind) {
         None if record.verdict.reason == Reason::Refused(Rule::Country) => "ClientGeoBlocked",
         None => result(record),
-        Some(FailureKind::DnsError) => "OriginDnsError",
+        Some(FailureKind::DnsError | FailureKind::DnsTimeout) => "OriginDnsError",
         Some(FailureKind::ConnectionRefused | FailureKind::ConnectTimeout) => "OriginConnectError",
         Some(
             FailureKind::CertificateError
