@@ -83,6 +83,17 @@ struct Place<L> {
     changed: Notify,
 }
 
+/// A connection is being made at a place. Once this is dropped none is, however that ended, and who
+/// waits for it looks.
+struct Connecting<'p, L>(&'p Place<L>);
+
+impl<L> Drop for Connecting<'_, L> {
+    fn drop(&mut self) {
+        self.0.is_connecting.store(false, Ordering::Release);
+        self.0.changed.notify_waiters();
+    }
+}
+
 /// A connection, and which of those that were made at its place it is.
 #[derive(Clone)]
 struct Made<L> {
@@ -160,7 +171,7 @@ impl<K: Connect> Node<K> {
         A: Future<Output = Result<T, Trouble>>,
     {
         if !self.may_be_asked() {
-            return Err(Trouble::new(Miss::Paused, "its breaker is open").at(&self.address));
+            return Err(self.paused());
         }
         let mut is_first = true;
         loop {
@@ -195,6 +206,15 @@ impl<K: Connect> Node<K> {
                 }
             }
         }
+    }
+
+    // It is not asked, and what went wrong before.
+    fn paused(&self) -> Trouble {
+        let why = match &*self.trouble.lock() {
+            Some(trouble) => format!("its breaker is open: {}", trouble.why),
+            None => "its breaker is open".to_string(),
+        };
+        Trouble::new(Miss::Paused, why).at(&self.address)
     }
 
     fn drop_line(&self, size: Size) {
@@ -243,16 +263,14 @@ impl<K: Connect> Node<K> {
     }
 
     async fn make(self: Arc<Self>, size: Size) {
-        let made = self.connected().await;
         let place = &self.places[size as usize];
-        match made {
+        let _connecting = Connecting(place);
+        match self.connected().await {
             Ok(line) => place.put(line),
             // Without a connection the next caller would fare no better, whatever the reason.
             Err(trouble) if trouble.miss == Miss::Denied => self.note(&trouble),
             Err(trouble) => self.note(&Trouble::new(Miss::Unreachable, trouble.why)),
         }
-        place.is_connecting.store(false, Ordering::Release);
-        place.changed.notify_waiters();
     }
 
     async fn connected(&self) -> Result<K::Line, Trouble> {
@@ -302,4 +320,75 @@ pub(super) fn random() -> u64 {
     let mut octets = [0; 8];
     let _ = aws_lc_rs::rand::fill(&mut octets);
     u64::from_le_bytes(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct Open;
+
+    impl Line for Open {
+        fn is_open(&self) -> bool {
+            true
+        }
+
+        async fn probe(&self) -> Result<(), Trouble> {
+            Ok(())
+        }
+    }
+
+    /// What comes of a connection's making.
+    enum Comes {
+        /// The first breaks off.
+        Broken(AtomicUsize),
+        Denied,
+    }
+
+    impl Connect for Comes {
+        type Line = Open;
+
+        async fn connect(&self, _: &NodeAddress) -> Result<Open, Trouble> {
+            match self {
+                Self::Broken(count) => {
+                    assert!(count.fetch_add(1, Ordering::Relaxed) > 0, "the first breaks off");
+                    Ok(Open)
+                }
+                Self::Denied => Err(Trouble::new(Miss::Denied, "WRONGPASS")),
+            }
+        }
+
+        fn patience(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+    }
+
+    fn node(comes: Comes) -> Arc<Node<Comes>> {
+        let address = NodeAddress { host: "engine.test".into(), port: 6379 };
+        Node::new(address, Arc::new(comes))
+    }
+
+    async fn ask(node: &Arc<Node<Comes>>) -> Result<(), Trouble> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        node.ask(Size::Small, deadline, |_| async { Ok(()) }).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_making_broke_off_is_made_anew() {
+        let node = node(Comes::Broken(AtomicUsize::new(0)));
+        assert!(ask(&node).await.is_err());
+        assert_eq!(ask(&node).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_not_asked_says_what_went_wrong_before() {
+        let node = node(Comes::Denied);
+        assert_eq!(ask(&node).await.unwrap_err().miss, Miss::Denied);
+        let paused = ask(&node).await.unwrap_err();
+        assert_eq!(paused.miss, Miss::Paused);
+        assert_eq!(paused.why, "its breaker is open: WRONGPASS");
+    }
 }
