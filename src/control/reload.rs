@@ -266,6 +266,11 @@ fn needs_restart(old: &Site, new: &Site) -> Vec<String> {
         _ => false,
     };
     differs(!is_same_fleet, "fleet");
+    let is_log_moved = match (old.log_tier(), new.log_tier()) {
+        (Some(old), Some(new)) => !old.has_same_nodes(new),
+        _ => false,
+    };
+    differs(is_log_moved, "tier.urls");
     differs(old.data != new.data, "data");
     differs(old.process != new.process, "process");
     differs(old.limits.connections != new.limits.connections, "limits.connections");

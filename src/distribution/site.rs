@@ -10,7 +10,7 @@ use super::behavior::{Behavior, ErrorResponse, Target};
 use super::certificate::Certificate;
 use super::compat::Compat;
 use super::events::S3Events;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, SequencerAt};
 use super::functions::{Function, FunctionSettings, LambdaSpec};
 use super::geo::{Geo, GeoRestriction};
 use super::host::HostTable;
@@ -154,6 +154,12 @@ impl Site {
             .iter()
             .flat_map(|one| one.behaviors.iter().map(move |behavior| (&**one, behavior)));
         all.find(|(_, behavior)| behavior.ordinal == ordinal)
+    }
+
+    /// The tier that the log of its fleet is on, where that is on one.
+    pub fn log_tier(&self) -> Option<&Tier> {
+        let fleet = self.fleet.as_ref()?;
+        self.tier.as_ref().filter(|_| matches!(fleet.sequencer, SequencerAt::Tier))
     }
 }
 

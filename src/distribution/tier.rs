@@ -176,6 +176,13 @@ impl Tier {
     }
 }
 
+impl Tier {
+    /// Says whether another one is on the same nodes, found in the same way.
+    pub fn has_same_nodes(&self, other: &Self) -> bool {
+        self.engine == other.engine && self.nodes == other.nodes
+    }
+}
+
 impl TierAuth {
     fn is_same(&self, other: &Self) -> bool {
         let Self { user, password, method } = self;

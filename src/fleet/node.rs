@@ -25,6 +25,7 @@ use super::wire::{Call, Reply};
 use crate::cache::invalidations::{Invalidations, Matcher, Severity};
 use crate::clock::Clock;
 use crate::distribution::fleet::Prefer;
+use crate::distribution::tier::Tier;
 use crate::invalidation::chain::RecordId;
 use crate::invalidation::log::{FleetPassage, InvalidationLog, InvalidationRecord, Passed};
 use crate::invalidation::service::{Durability, Invalidator};
@@ -523,6 +524,11 @@ impl Node {
     /// What is told of ordered certificates, where the fleet does.
     pub const fn issuing(&self) -> Option<&SharedIssuing> {
         self.context.issuing.as_ref()
+    }
+
+    /// Has the log be reached by these settings of the tier from now on, where it is on one.
+    pub fn follow_tier(&self, tier: &Tier) {
+        self.context.sequence.follow_tier(tier);
     }
 
     /// Leaves the roster, so that no caller waits for this process any more. Nothing stored may be

@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use super::protocol::Refusal;
 use super::wire::{Call, Reply};
+use crate::distribution::tier::Tier;
 
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,4 +24,8 @@ pub type Answered<'s> = Pin<Box<dyn Future<Output = Result<Reply, CallError>> + 
 pub trait Sequence: Send + Sync {
     /// Makes a call. The answer is of the call's own kind, and never `Reply::Refused`.
     fn call(&self, call: Call) -> Answered<'_>;
+
+    /// Reaches the engine of the tier that the log is on by these settings from now on, which a
+    /// reload has put in force. Of no meaning where the log is elsewhere.
+    fn follow_tier(&self, _tier: &Tier) {}
 }

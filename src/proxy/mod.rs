@@ -392,6 +392,9 @@ impl Edge {
         if let Some(lambdas) = self.lambdas.get() {
             lambdas.follow(&site.lambdas);
         }
+        if let (Some(member), Some(tier)) = (self.fleet.get(), site.log_tier()) {
+            member.follow_tier(tier);
+        }
     }
 
     /// Drops the sites that nothing goes by any more, here and on no core. To be called now and then.

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -73,7 +75,9 @@ type Words = Vec<String>;
 
 /// A sequencer on an engine.
 pub struct TierSequence {
-    redis: Redis,
+    used: RwLock<Used>,
+    /// Where clients of the engine live.
+    runtime: Handle,
     /// `head`, `log`, `ids`, `edges`, `seen`, `kept`.
     keys: [String; 6],
     /// How long this member's leases are, in milliseconds.
@@ -85,21 +89,39 @@ pub struct TierSequence {
     last: Mutex<Place>,
 }
 
+/// A client of the engine, and the settings that it was made by.
+struct Used {
+    tier: Tier,
+    redis: Arc<Redis>,
+}
+
+impl Used {
+    fn start(tier: &Tier) -> Result<Self, String> {
+        let Engine::Redis(mode) = &tier.engine else {
+            return Err("only Redis and Valkey give the numbers of a fleet's log".into());
+        };
+        let redis = Arc::new(Redis::start(tier, mode, ReadFrom::Primary)?);
+        Ok(Self { tier: tier.clone(), redis })
+    }
+}
+
 impl TierSequence {
     /// Begins to use the engine of a tier, within a runtime that lasts. Nothing is connected yet; the
     /// error says what is wrong with the settings.
     pub fn start(tier: &Tier, fleet: &Name, lease: Duration) -> Result<Arc<Self>, String> {
-        let Engine::Redis(mode) = &tier.engine else {
-            return Err("only Redis and Valkey give the numbers of a fleet's log".into());
-        };
-        let redis = Redis::start(tier, mode, ReadFrom::Primary)?;
+        let (used, runtime) = (RwLock::new(Used::start(tier)?), Handle::current());
         let key = |name: &str| format!("{{foreshore:{}}}:{name}", fleet.as_str());
         let keys = ["head", "log", "ids", "edges", "seen", "kept"].map(key);
         let lease = lease.as_millis().to_string();
         let (is_other, last) = (AtomicBool::new(false), Mutex::new(Place::START));
-        let this = Arc::new(Self { redis, keys, lease, is_other, last });
+        let this = Arc::new(Self { used, runtime, keys, lease, is_other, last });
         tokio::spawn(keep_short(Arc::downgrade(&this)));
         Ok(this)
+    }
+
+    // The client that is used now. A call ends with the one it began with.
+    fn redis(&self) -> Arc<Redis> {
+        Arc::clone(&self.used.read().redis)
     }
 
     async fn answer(&self, call: Call) -> Told {
@@ -236,8 +258,8 @@ impl TierSequence {
         command.arg("BLOCK").arg(millis).arg("COUNT").arg(1).arg("STREAMS");
         command.arg(self.keys[1].as_str()).arg(format!("{}-0", from.number.0));
         let deadline = Instant::now() + at_most + PATIENCE;
-        let waited =
-            self.redis.command::<redis::Value>(&self.keys[1], Size::Large, &command, deadline);
+        let redis = self.redis();
+        let waited = redis.command::<redis::Value>(&self.keys[1], Size::Large, &command, deadline);
         waited.await.map(drop).map_err(|trouble| told(&trouble))
     }
 
@@ -349,7 +371,8 @@ impl TierSequence {
             command.arg(argument.as_str());
         }
         let deadline = Instant::now() + PATIENCE;
-        let asked = self.redis.command::<Words>(&self.keys[0], Size::Small, &command, deadline);
+        let redis = self.redis();
+        let asked = redis.command::<Words>(&self.keys[0], Size::Small, &command, deadline);
         let words = asked.await.map_err(|trouble| told(&trouble))?;
         match words.as_slice() {
             [word, name] if word == "refused" => {
@@ -382,6 +405,23 @@ impl TierSequence {
 impl Sequence for TierSequence {
     fn call(&self, call: Call) -> Answered<'_> {
         Box::pin(self.answer(call))
+    }
+
+    fn follow_tier(&self, tier: &Tier) {
+        let is_left = {
+            let used = self.used.read();
+            // Elsewhere is another log: members would go over to it one by one, and what is
+            // invalidated on one would not be heard of on the other.
+            used.tier.is_same(tier) || !used.tier.has_same_nodes(tier)
+        };
+        if is_left {
+            return;
+        }
+        let _within = self.runtime.enter();
+        match Used::start(tier) {
+            Ok(used) => *self.used.write() = used,
+            Err(why) => tracing::warn!(%why, "the fleet's log is reached as before"),
+        }
     }
 }
 

@@ -381,3 +381,48 @@ fn a_fleet_without_a_parent_follows_the_log_on_its_tier() {
     eventually("it goes out", || progress(&one, said["id"].as_str().unwrap()) == "Completed");
     both_have_leases();
 }
+
+#[test]
+fn a_changed_password_of_the_engine_reaches_the_log_by_a_reload() {
+    if !tool::have(&[REDIS]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (port, secret) = (free_port(), folder.path().join("secret"));
+    let guarded = |password: &str| {
+        let lines = format!("port {port}\nrequirepass {password}");
+        redis(folder.path(), port, &lines)
+    };
+    std::fs::write(&secret, "first").unwrap();
+    let server = guarded("first");
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"x"));
+    let tier = format!(
+        "kind = \"redis\"\nurls = [\"redis://127.0.0.1:{port}\"]\n\
+         auth = {{ password = {{ file = {secret:?} }} }}"
+    );
+    let edge = member_on(origin.address, &tier, "one");
+    eventually("it has a lease", || has_lease(&edge));
+    drop(server);
+    let _server = guarded("second");
+    eventually("the cause is told", || {
+        fleet_of(&edge)["sequencer"]["failure"].to_string().contains("tier.auth")
+    });
+    std::fs::write(&secret, "second").unwrap();
+    let reload = || {
+        let (status, said) = edge.admin("POST", "/v1/reload", "");
+        assert_eq!(status, 200, "{said}");
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()
+    };
+    assert_eq!(reload()["needs_restart"], serde_json::json!([]));
+    eventually("it has a lease again", || has_lease(&edge));
+    assert_eq!(edge.purge(&["/a"])["status"], "Completed");
+
+    // Another engine has another log.
+    let path = edge.path().join("edge.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let moved = text.replace(&format!("redis://127.0.0.1:{port}"), "redis://127.0.0.1:1");
+    assert_ne!(moved, text);
+    std::fs::write(&path, moved).unwrap();
+    assert_eq!(reload()["needs_restart"], serde_json::json!(["tier.urls"]));
+    assert_eq!(edge.purge(&["/a"])["status"], "Completed", "the log is where it was");
+}
