@@ -164,7 +164,7 @@ async fn answer(control: &Arc<Control>, request: Request<Incoming>) -> Answer {
                 return run(control, call, id, &parts, Said::Coming(body), limit).await;
             }
             let body = read_ahead(call, body, limit).await;
-            let turn = match control.succession.own_turn().await {
+            let turn = match control.succession.turn_of(call).await {
                 Ok(turn) => turn,
                 Err(refused) => return refused,
             };

@@ -27,7 +27,11 @@ impl Control {
             return Spread { status, parents, members: Vec::new() };
         };
         let configured = || self.started_with.fleet.as_ref().map(|fleet| fleet.wait);
-        let wait = wait.or_else(configured).unwrap_or(Duration::ZERO);
+        let wait = match self.succession.has_successor() {
+            // The member here follows the log no more.
+            true => Duration::ZERO,
+            false => wait.or_else(configured).unwrap_or(Duration::ZERO),
+        };
         let settled = tokio::select! {
             settled = member.settle(record.identity, wait) => settled,
             // Later is told by whoever has this process's place.

@@ -78,6 +78,15 @@ impl Succession {
         let _ = hurry.wait_for(|hurry| *hurry).await;
     }
 
+    /// The turn of a call. One that invalidates has it in any case: where another process has this
+    /// one's place, what it says goes there (`invalidation/service.rs` `accept`).
+    pub(super) async fn turn_of(&self, call: Call) -> Result<OwnedRwLockReadGuard<()>, Answer> {
+        if matches!(call, Call::Invalidate) {
+            return Ok(Arc::clone(&self.changes).read_owned().await);
+        }
+        self.own_turn().await
+    }
+
     /// Waits for a turn to change something; what is answered instead, if another process has this
     /// one's place by then. A caller's words are read before.
     pub(super) async fn own_turn(&self) -> Result<OwnedRwLockReadGuard<()>, Answer> {
@@ -191,6 +200,18 @@ mod tests {
         drop(succession.changes.write().await);
         succession.over.send_replace(true);
         assert!(succession.own_turn().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_invalidates_is_not_refused_for_another_process() {
+        let (succession, _asked) = Succession::new();
+        let held = Arc::clone(&succession.changes).write_owned().await;
+        let mut purge = Box::pin(succession.turn_of(Call::Invalidate));
+        assert!(purge.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        succession.over.send_replace(true);
+        drop(held);
+        assert!(purge.await.is_ok(), "it goes on at the new process");
+        assert!(succession.turn_of(Call::Reload).await.is_err());
     }
 
     #[tokio::test]
