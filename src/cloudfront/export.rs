@@ -391,12 +391,26 @@ pub fn managed(kind: Kind) -> Vec<(&'static str, String, Value)> {
             }
             _ => return None,
         };
-        let name = format!("Managed-{name}");
+        let name = managed_name(name);
         config["Name"] = name.as_str().into();
         config["Comment"] = "".into();
         Some((*id, name, config))
     };
     IDS.iter().filter_map(of).collect()
+}
+
+// What AWS's API calls a policy that its guide has under this name.
+fn managed_name(name: &str) -> String {
+    match name {
+        "UseOriginCacheControlHeaders" | "UseOriginCacheControlHeaders-QueryStrings" => name.into(),
+        _ => format!("Managed-{name}"),
+    }
+}
+
+/// The id of the one of a kind that has this name.
+pub fn managed_by_name(kind: Kind, name: &str) -> Option<&'static str> {
+    let (_, id) = IDS.iter().find(|(known, _)| managed_name(known) == name)?;
+    is_managed(kind, id).then_some(id)
 }
 
 /// Says whether an id is that of one of them.

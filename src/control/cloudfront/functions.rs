@@ -128,7 +128,7 @@ fn answered(control: &Control, asked: &Asked) -> Result<Said, Fault> {
             let (shown, stage) = (control.function(name)?, stage_of(asked)?);
             let coded = shown.stages.at(stage).ok_or_else(unknown)?;
             let (xml, etag) = (coded.code.clone(), shown.version(stage));
-            Ok(Said { status: 200, xml, location: None, etag, form: Form::Code })
+            Ok(Said { status: 200, xml, etag, form: Form::Code, ..Said::default() })
         }
         Verb::Update => {
             let (_, wanted) = wanted(&asked.body, "UpdateFunctionRequest")?;

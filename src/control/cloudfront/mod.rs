@@ -171,7 +171,9 @@ pub async fn answer(control: &Arc<Control>, parts: &Parts, body: Bytes) -> Answe
 }
 
 fn said(fault: &Fault) -> Said {
-    Said { status: fault.status, xml: fault.xml(&new_id()), ..Said::default() }
+    let request = new_id();
+    let xml = fault.xml(&request);
+    Said { status: fault.status, xml, request: Some(request), ..Said::default() }
 }
 
 /// The answer to a body that did not come whole, with the status that says why.
@@ -202,7 +204,7 @@ fn respond(said: Said) -> Answer {
         let kind = if form == Form::Code { "application/octet-stream" } else { "text/xml" };
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    fields.insert("x-amzn-requestid", value(new_id()));
+    fields.insert("x-amzn-requestid", value(said.request.unwrap_or_else(new_id)));
     if let Some(location) = said.location {
         fields.insert(LOCATION, value(location));
     }

@@ -14,7 +14,7 @@ use super::calls::{DocumentCall, Verb, decoded, parameter};
 use super::kinds::Names;
 use super::rules::{
     complete, deploys_alone, domain, exists, fresh_id, is_served, keeps_what_stays, lambdas_exist,
-    mismatch, missing, origins_exist, same_as, tags_of, unknown, user_of,
+    managed_of, mismatch, missing, origins_exist, same_as, tags_of, unknown, user_of,
 };
 use super::tree;
 use super::views::{self, Keeper, Paging, Shown, View, When};
@@ -234,6 +234,9 @@ impl Control {
             }
             return Err(exists(names, &known.id));
         }
+        if let Some(id) = managed_of(names.kind, &config) {
+            return Err(exists(names, id));
+        }
         if documents.count(names.kind) >= DOCUMENTS_MAX {
             let code = match names.kind {
                 Kind::Distribution => "TooManyDistributions",
@@ -247,7 +250,7 @@ impl Control {
         let document = Document {
             domain: domain(names.kind, site),
             tags,
-            ..Document::new(fresh_id(names.kind), config, now)
+            ..Document::new(fresh_id(names.kind, now), config, now)
         };
         self.check_document(&document, names.kind, site, &documents)?;
         self.apply(&mut documents, Step::Keep(names.kind, &document))?;
@@ -273,8 +276,9 @@ impl Control {
         complete(names.kind, &mut config);
         keeps_what_stays(names.kind, &known.config, &config)?;
         let others = documents.of(names.kind).filter(|one| one.id != known.id);
-        if let Some(other) = same_as(names.kind, others, &config) {
-            return Err(exists(names, &other.id));
+        let other = same_as(names.kind, others, &config).map(|other| other.id.as_str());
+        if let Some(id) = other.or_else(|| managed_of(names.kind, &config)) {
+            return Err(exists(names, id));
         }
         if config == known.config {
             return Ok(self.changed(names, &known, &documents, 200));

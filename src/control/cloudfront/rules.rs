@@ -11,7 +11,7 @@ use super::kinds::Names;
 use super::views::View;
 use super::xml::Fault;
 use crate::cloudfront::strict::{is, text};
-use crate::cloudfront::{defaults, deployment, live};
+use crate::cloudfront::{defaults, deployment, export, live};
 use crate::crypto::sigv4::sha256;
 use crate::distribution::functions::{Function, Kept, lambda_of};
 use crate::distribution::site::Site;
@@ -161,6 +161,11 @@ pub fn same_as<'d>(
     all.find(|known| words.iter().any(|(key, word)| known.text(&[*key]) == *word))
 }
 
+/// The managed policy of a kind that has the name of this configuration.
+pub fn managed_of(kind: Kind, config: &Value) -> Option<&'static str> {
+    export::managed_by_name(kind, text(config, &["Name"]))
+}
+
 /// What a change may not touch.
 pub fn keeps_what_stays(kind: Kind, known: &Value, config: &Value) -> Result<(), Fault> {
     let (code, keys): (&'static str, &[&str]) = match kind {
@@ -241,12 +246,14 @@ pub fn deploys_alone(kind: Kind, document: &Document, all: &Documents) -> Result
     Ok(())
 }
 
-/// An id that no other document has.
-pub fn fresh_id(kind: Kind) -> String {
+/// An id that no other document has. Distributions are listed by theirs, and so in the order in
+/// which they were made, `now` in milliseconds.
+pub fn fresh_id(kind: Kind, now: u64) -> String {
     // `I` and thirteen letters or digits.
     let word = new_id();
     match kind {
-        Kind::Distribution | Kind::OriginAccessControl | Kind::OriginAccessIdentity => {
+        Kind::Distribution => format!("E{}{}", in_order(now), &word[10..]),
+        Kind::OriginAccessControl | Kind::OriginAccessIdentity => {
             format!("E{}", &word[1..])
         }
         Kind::PublicKey => format!("K{}", &word[1..]),
@@ -260,6 +267,13 @@ pub fn fresh_id(kind: Kind) -> String {
             format!("{a}-{b}-4{c}-8{d}-{e}")
         }
     }
+}
+
+// Nine digits and letters that stand in the order of numbers, to the year 5000.
+fn in_order(number: u64) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let digit = |place: u32| DIGITS[(number / 36u64.pow(place) % 36) as usize] as char;
+    (0..9).rev().map(digit).collect()
 }
 
 /// The name that a new distribution is reached by; none of other kinds.
@@ -327,13 +341,44 @@ mod tests {
 
     #[test]
     fn ids_have_the_forms_that_they_have_at_cloudfront() {
-        let id = fresh_id(Kind::Distribution);
+        let id = fresh_id(Kind::Distribution, 1_795_000_000_000);
         assert!(id.len() == 14 && id.starts_with('E'), "{id}");
-        assert!(fresh_id(Kind::PublicKey).starts_with('K'));
-        let id = fresh_id(Kind::CachePolicy);
+        assert!(id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()), "{id}");
+        assert_ne!(id, fresh_id(Kind::Distribution, 1_795_000_000_000));
+        assert!(fresh_id(Kind::PublicKey, 0).starts_with('K'));
+        let id = fresh_id(Kind::CachePolicy, 0);
         let lengths: Vec<usize> = id.split('-').map(str::len).collect();
         assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
-        assert_ne!(id, fresh_id(Kind::CachePolicy));
+        assert_ne!(id, fresh_id(Kind::CachePolicy, 0));
+    }
+
+    #[test]
+    fn ids_of_distributions_are_in_the_order_in_which_these_were_made() {
+        let moments =
+            [0, 35, 36, 1_295, 1_296, 1_795_000_000_000, 1_795_000_000_001, 95_000_000_000_000];
+        let ids: Vec<String> =
+            moments.iter().map(|now| fresh_id(Kind::Distribution, *now)).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+    }
+
+    #[test]
+    fn a_managed_policys_name_is_no_others() {
+        let named = |name: &str| json!({ "Name": name });
+        for (kind, name) in [
+            (Kind::CachePolicy, "Managed-CachingDisabled"),
+            (Kind::CachePolicy, "UseOriginCacheControlHeaders"),
+            (Kind::OriginRequestPolicy, "Managed-AllViewer"),
+            (Kind::ResponseHeadersPolicy, "Managed-SimpleCORS"),
+        ] {
+            assert!(managed_of(kind, &named(name)).is_some(), "{name}");
+        }
+        assert_eq!(
+            managed_of(Kind::CachePolicy, &named("Managed-AllViewer")),
+            None,
+            "of another kind"
+        );
+        assert_eq!(managed_of(Kind::CachePolicy, &named("CachingDisabled")), None);
+        assert_eq!(managed_of(Kind::KeyGroup, &named("Managed-CachingDisabled")), None);
     }
 
     #[test]

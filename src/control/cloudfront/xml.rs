@@ -62,6 +62,8 @@ pub struct Said {
     pub location: Option<String>,
     pub etag: Option<String>,
     pub form: Form,
+    /// What the text names the request by, if it does.
+    pub request: Option<String>,
 }
 
 /// What the text of an answer is.
