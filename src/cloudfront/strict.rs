@@ -162,6 +162,7 @@ fn origin(place: &str, one: &Value) -> Result<(), Unfit> {
         &named("VpcOriginConfig"),
         "there is no VPC here; name the address as a custom origin",
     )?;
+    kind_of_origin(one)?;
     let name = text(one, &["DomainName"]);
     refuse_if(
         name.contains('/'),
@@ -169,11 +170,10 @@ fn origin(place: &str, one: &Value) -> Result<(), Unfit> {
         &format!("{name:?} is no domain name; it is said without a scheme and without a path"),
     )?;
     let path = text(one, &["OriginPath"]);
-    refuse_if(
-        !path.is_empty() && !path.starts_with('/'),
-        &named("OriginPath"),
-        &format!("{path:?} does not begin with a slash"),
-    )?;
+    if !path.is_empty() && !path.starts_with('/') {
+        let why = format!("{}: {path:?} does not begin with a slash.", named("OriginPath"));
+        return Err(Unfit::new("InvalidRelativePath", why));
+    }
     let number = |path: &[&str]| at(one, path).and_then(Value::as_u64).filter(|n| *n > 0);
     let read = number(&["CustomOriginConfig", "OriginReadTimeout"])
         .or_else(|| number(&["S3OriginConfig", "OriginReadTimeout"]))
@@ -199,6 +199,45 @@ fn origin(place: &str, one: &Value) -> Result<(), Unfit> {
     )
 }
 
+// An origin is a bucket or a server. The words are AWS's, which tools compare.
+fn kind_of_origin(one: &Value) -> Result<(), Unfit> {
+    let has = |key: &str| at(one, &[key]).is_some();
+    match (has("S3OriginConfig"), has("CustomOriginConfig")) {
+        (false, false) => Err(Unfit::new(
+            "InvalidOrigin",
+            "The specified origin server does not exist or is not valid.",
+        )),
+        (true, true) => Err(Unfit::new(
+            "IllegalUpdate",
+            "You must specify either a CustomOrigin or an S3Origin. You cannot specify both.",
+        )),
+        // A bucket's website is a server, and speaks no TLS.
+        (true, false) if text(one, &["DomainName"]).contains(".s3-website") => Err(Unfit::new(
+            "InvalidArgument",
+            "The parameter Origin DomainName does not refer to a valid S3 bucket.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+// How long a behavior or a policy keeps answers, as far as it says; each has its own code for it.
+fn lifetimes(one: &Value, code: &'static str) -> Result<(), Unfit> {
+    let said =
+        ["MinTTL", "DefaultTTL", "MaxTTL"].map(|key| at(one, &[key]).and_then(Value::as_u64));
+    if said.into_iter().flatten().is_sorted() {
+        return Ok(());
+    }
+    Err(Unfit::new(
+        code,
+        "MinTTL, MaxTTL and DefaultTTL should follow order MinTTL less than or equal to DefaultTTL less than or equal to MaxTTL",
+    ))
+}
+
+/// Says what CloudFront refuses of a cache policy.
+pub fn cache_policy(config: &Value) -> Result<(), Unfit> {
+    lifetimes(config, "InvalidArgument")
+}
+
 /// The sets of methods that a behavior may allow, each sorted.
 const SETS: [&[&str]; 3] = [
     &["GET", "HEAD"],
@@ -208,6 +247,9 @@ const SETS: [&[&str]; 3] = [
 
 fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
     let refuse_if = |is: bool, key: &str, why: &str| refuse_if(is, &format!("{place}.{key}"), why);
+    if text(one, &["CachePolicyId"]).is_empty() {
+        lifetimes(one, "InvalidTTLOrder")?;
+    }
     let mut allowed = texts(one, &["AllowedMethods"]);
     allowed.sort_unstable();
     refuse_if(
@@ -380,6 +422,51 @@ mod tests {
         config["DefaultCacheBehavior"]["FunctionAssociations"] =
             associated(&[("viewer-request", ARN), ("viewer-response", ARN)]);
         assert_eq!(check(&config), Ok(()));
+    }
+
+    #[test]
+    fn an_origin_is_a_bucket_or_a_server() {
+        let bucket = json!({ "OriginAccessIdentity": "" });
+        let server = json!({ "OriginProtocolPolicy": "http-only" });
+        let none = Value::Null;
+        for (name, s3, custom, code) in [
+            ("b.s3.amazonaws.com", &bucket, &none, None),
+            ("b.s3-website-us-east-1.amazonaws.com", &none, &server, None),
+            ("b.s3.amazonaws.com", &none, &none, Some("InvalidOrigin")),
+            ("b.s3.amazonaws.com", &bucket, &server, Some("IllegalUpdate")),
+            ("b.s3-website-us-east-1.amazonaws.com", &bucket, &none, Some("InvalidArgument")),
+            ("b.s3-website.eu-central-1.amazonaws.com", &bucket, &none, Some("InvalidArgument")),
+        ] {
+            let mut config = least();
+            config["Origins"]["Items"][0] = json!({ "Id": "o", "DomainName": name,
+                "S3OriginConfig": s3, "CustomOriginConfig": custom });
+            assert_eq!(check(&config).err().map(|unfit| unfit.code), code, "{name} {s3} {custom}");
+        }
+    }
+
+    #[test]
+    fn lifetimes_are_in_order_as_far_as_they_are_said() {
+        for (least_ttl, usual, most, is_good) in [
+            (Some(0), Some(10), Some(10), true),
+            (Some(5), None, Some(4), false),
+            (None, Some(0), None, true),
+            (Some(100), Some(10), Some(1000), false),
+            (Some(0), Some(1000), Some(10), false),
+        ] {
+            let said = json!({ "MinTTL": least_ttl, "DefaultTTL": usual, "MaxTTL": most });
+            let code = |result: Result<(), Unfit>| result.err().map(|unfit| unfit.code);
+            let wrong = |code| (!is_good).then_some(code);
+            assert_eq!(code(cache_policy(&said)), wrong("InvalidArgument"), "{said}");
+            let mut config = least();
+            let behavior = &mut config["DefaultCacheBehavior"];
+            behavior.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+            // Beside a policy they mean nothing.
+            assert_eq!(code(check(&config)), None, "{said}");
+            config["DefaultCacheBehavior"]["CachePolicyId"] = "".into();
+            // There may be more to say of it.
+            let told = code(check(&config)).filter(|code| *code == "InvalidTTLOrder");
+            assert_eq!(told, wrong("InvalidTTLOrder"), "{said}");
+        }
     }
 
     #[test]
