@@ -300,7 +300,10 @@ impl ExchangeRecord {
             head_octets: Some(head_octets(hit)),
             worker: Arc::clone(worker),
             began: Instant::now(),
-            timeline: Timeline { answered: Some(0), ..Timeline::at(worker.core.edge.clock.wall(now)) },
+            timeline: Timeline {
+                answered: Some(0),
+                ..Timeline::at(worker.core.edge.clock.wall(now))
+            },
             response: response_of_hit(worker, hit),
             sent: Sent { length: hit.announced(), ..Sent::NOTHING },
             received: 0,
