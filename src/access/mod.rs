@@ -11,6 +11,7 @@ pub mod rate;
 pub mod staging;
 pub mod websocket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
@@ -307,10 +308,7 @@ fn admit_viewer(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Ref
     {
         return Err(Refusal::Country);
     }
-    let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
-    if is_in(&behavior.deny_from)
-        || !(behavior.allow_from.is_empty() || is_in(&behavior.allow_from))
-    {
+    if !may_ask_from(behavior, address) {
         return Err(Refusal::Address);
     }
     match &behavior.signers {
@@ -318,6 +316,19 @@ fn admit_viewer(routed: &Routed<'_>, around: AdmitContext<'_>) -> Result<(), Ref
             .map_err(Refusal::Unsigned),
         None => Ok(()),
     }
+}
+
+fn may_ask_from(behavior: &Behavior, address: IpAddr) -> bool {
+    let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
+    !is_in(&behavior.deny_from) && (behavior.allow_from.is_empty() || is_in(&behavior.allow_from))
+}
+
+/// Says whether what a behavior has may be the page of an error for a viewer at this address. A
+/// signature that the viewer lacks is what many of these pages are about, and no matter; what no
+/// viewer is let in to, or none from there, stays closed.
+pub fn may_be_page(behavior: &Behavior, address: IpAddr) -> bool {
+    let is_closed = behavior.signers.as_ref().is_some_and(|signers| signers.keys.is_empty());
+    !is_closed && may_ask_from(behavior, address)
 }
 
 /// Says whether a request shows a signature of one of `signers` for its URL, in the URL or in

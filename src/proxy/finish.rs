@@ -160,6 +160,9 @@ impl Proxy {
         let own = exchange.aside(request)?;
         let head = own.request.head();
         let routed = own.routed(&head);
+        if !access::may_be_page(routed.behavior, own.request.connection.peer.ip()) {
+            return None;
+        }
         let mut key = Vec::new();
         ask::write_key(&mut key, &routed);
         let page = CacheRequest { routed, key: &key, wants: own.wants, slice: None };

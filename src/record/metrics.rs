@@ -90,8 +90,7 @@ impl CoreCounts {
         if let Reason::Refused(rule) = record.verdict.reason {
             self.refused[rule as usize].add(1);
         }
-        if record.status >= 400 || matches!(record.verdict.reason, Reason::Pass(PassReason::Method))
-        {
+        if record.status >= 400 || is_passed_for_its_method(record) {
             counts.aside[record.verdict.outcome as usize].add(1);
         }
         counts.bytes.add(record.bytes);
@@ -104,6 +103,15 @@ impl CoreCounts {
         let at = BUCKETS.iter().position(|bound| millis <= *bound).unwrap_or(BUCKETS.len());
         counts.latency[at].add(1);
         counts.latency_sum.add(millis);
+    }
+}
+
+// Where nothing is kept at all, that is why no method is.
+fn is_passed_for_its_method(record: &Record<'_>) -> bool {
+    match record.verdict.reason {
+        Reason::Pass(PassReason::Method) => true,
+        Reason::Pass(PassReason::CachingDisabled) => !matches!(record.method, "GET" | "HEAD"),
+        _ => false,
     }
 }
 
@@ -529,6 +537,8 @@ pub(super) fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::verdict::Verdict;
+    use crate::record::cloudfront_fields::tests::record;
 
     fn id(distribution: &str, pattern: &str) -> BehaviorId {
         BehaviorId { distribution: distribution.into(), pattern: pattern.into(), repeat: 0 }
@@ -610,6 +620,23 @@ mod tests {
         assert_eq!((totals.requests(), totals.cacheable()), (10, (6, 2)));
         assert_eq!(totals.since(&totals), Totals::default());
         assert_eq!(Totals::default().since(&totals), Totals::default());
+    }
+
+    // As CloudFront has it: what cannot be kept for its method is no miss.
+    #[test]
+    fn writes_are_in_no_hit_rate() {
+        let counts = SiteCounts::empty(vec![id("A", "*")], 1);
+        let count = |method: &'static str, outcome, reason| {
+            let verdict = Verdict { outcome, reason, ..record().verdict };
+            counts.core(0).count(&Record { method, verdict, ordinal: Some(0), ..record() });
+        };
+        count("GET", Outcome::Hit, Reason::Fresh);
+        count("GET", Outcome::Miss, Reason::Pass(PassReason::CachingDisabled));
+        for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            count(method, Outcome::Miss, Reason::Pass(PassReason::CachingDisabled));
+            count(method, Outcome::Miss, Reason::Pass(PassReason::Method));
+        }
+        assert_eq!((counts.totals().requests(), counts.totals().cacheable()), (12, (1, 1)));
     }
 
     #[test]

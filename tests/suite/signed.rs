@@ -17,7 +17,7 @@ use foreshore::semantics::time::Timestamp;
 use serde_json::Value;
 
 use super::reloads::reload;
-use super::support::edge::command;
+use super::support::edge::{command, plain};
 use super::support::origin::{Say, answer};
 use super::support::{Edge, Origin, eventually};
 
@@ -547,4 +547,24 @@ fn a_refusal_may_have_a_page_of_its_own() {
     let edge = Edge::start_in(folder);
     let seen = edge.get("/private/a");
     assert_eq!((seen.status, seen.text()), (403, "log in".into()));
+}
+
+// A key group without keys lets nobody in: that is how an import closes what it cannot guard.
+#[test]
+fn what_is_closed_to_all_viewers_is_no_page_of_an_error() {
+    let origin = Origin::start(|_| answer(200, "Cache-Control: max-age=600", b"the origin's"));
+    let page = "[[distribution.error_response]]\nstatus = 403\npage = \"/index.html\"\nrespond_with = 200\n";
+    for closed in ["trusted_key_groups = [\"nobody\"]\n", "allow_from = [\"198.51.100.0/24\"]\n"] {
+        let config = plain(origin.address, "[key_group.nobody]\nkeys = []\n") + closed + page;
+        let edge = Edge::start(&config);
+        for path in ["/", "/private/report", "/index.html"] {
+            let seen = edge.get(path);
+            assert_eq!(seen.status, 403, "{closed} {path}");
+            assert!(!seen.text().contains("the origin's"), "{closed} {path}");
+        }
+        let args = ["explain", "--config", "edge.toml", "http://h.test/private/report"];
+        let (_, told, _) = command(edge.path(), &args);
+        assert!(told.contains("403") && !told.contains("/index.html in its place"), "{told}");
+    }
+    assert_eq!(origin.seen().len(), 0);
 }

@@ -167,6 +167,7 @@ const CLOCKS: Reasons = &[
     ("listen/h2/stream.rs", "how long a body has stalled"),
     ("listen/h2/time.rs", "deadlines of a connection"),
     ("listen/quic/driver.rs", "what QUIC's deadlines are looked at by"),
+    ("origin/connect.rs", "what is left of a deadline once a name has its address"),
     ("origin/h2_driver.rs", "when a connection is looked after"),
     ("origin/h2_link.rs", "how long a connection has been idle"),
     ("origin/h2_pool.rs", "the same; how long an origin's choice of HTTP/1.1 is remembered"),
@@ -242,6 +243,7 @@ const TASKS: Reasons = &[
     ("origin/directory.rs", "a read of a file on the blocking pool, awaited"),
     ("origin/h2_body.rs", "the last frame of a stream all of whose octets have come, for a second"),
     ("origin/h2_pool.rs", "one task for each HTTP/2 connection, which has a place among them"),
+    ("origin/lookups.rs", "64 questions to DNS that outlive who asked, half a minute each"),
     ("origin/pool.rs", "one sweep of idle connections for each pool, until it is dropped"),
     (
         "proxy/collapse.rs",

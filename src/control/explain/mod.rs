@@ -172,6 +172,10 @@ fn page(routed: &Routed<'_>, wants: CacheIntent, status: u16) -> Option<String> 
     }
     let rule = routed.distribution.error_response(routed.behavior, status)?;
     let (page, shown) = rule.page.as_ref()?;
+    let of_page = &routed.distribution.behaviors[routed.distribution.behavior_at(page)];
+    if !access::may_be_page(of_page, routed.head.connection.peer.ip()) {
+        return None;
+    }
     Some(format!("{status}  viewers get {page} in its place, with status {shown}"))
 }
 
