@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::import_behaviors::{name_of, realtime_log_of};
 use crate::distribution::functions::LambdaArn;
+use crate::documents::shelf::Kind;
 
 /// Why a document is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +163,6 @@ fn origin(place: &str, one: &Value) -> Result<(), Unfit> {
         &named("VpcOriginConfig"),
         "there is no VPC here; name the address as a custom origin",
     )?;
-    kind_of_origin(one)?;
     let name = text(one, &["DomainName"]);
     refuse_if(
         name.contains('/'),
@@ -233,9 +233,19 @@ fn lifetimes(one: &Value, code: &'static str) -> Result<(), Unfit> {
     ))
 }
 
-/// Says what CloudFront refuses of a cache policy.
-pub fn cache_policy(config: &Value) -> Result<(), Unfit> {
-    lifetimes(config, "InvalidArgument")
+/// Says what CloudFront refuses of a new document or of a change, and what is served all the same
+/// where it was taken before it was refused here.
+pub fn check_change(kind: Kind, config: &Value) -> Result<(), Unfit> {
+    match kind {
+        Kind::CachePolicy => lifetimes(config, "InvalidArgument"),
+        Kind::Distribution => {
+            origins(config).iter().try_for_each(|(_, one)| kind_of_origin(one))?;
+            let all = behaviors(config);
+            let mut own = all.iter().filter(|(_, one)| text(one, &["CachePolicyId"]).is_empty());
+            own.try_for_each(|(_, one)| lifetimes(one, "InvalidTTLOrder"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The sets of methods that a behavior may allow, each sorted.
@@ -247,9 +257,6 @@ const SETS: [&[&str]; 3] = [
 
 fn behavior(place: &str, one: &Value) -> Result<(), Unfit> {
     let refuse_if = |is: bool, key: &str, why: &str| refuse_if(is, &format!("{place}.{key}"), why);
-    if text(one, &["CachePolicyId"]).is_empty() {
-        lifetimes(one, "InvalidTTLOrder")?;
-    }
     let mut allowed = texts(one, &["AllowedMethods"]);
     allowed.sort_unstable();
     refuse_if(
@@ -440,7 +447,10 @@ mod tests {
             let mut config = least();
             config["Origins"]["Items"][0] = json!({ "Id": "o", "DomainName": name,
                 "S3OriginConfig": s3, "CustomOriginConfig": custom });
-            assert_eq!(check(&config).err().map(|unfit| unfit.code), code, "{name} {s3} {custom}");
+            let told = check_change(Kind::Distribution, &config).err().map(|unfit| unfit.code);
+            assert_eq!(told, code, "{name} {s3} {custom}");
+            // What was kept before it was refused is served still.
+            assert_eq!(check(&config), Ok(()), "{name} {s3} {custom}");
         }
     }
 
@@ -456,17 +466,16 @@ mod tests {
             let said = json!({ "MinTTL": least_ttl, "DefaultTTL": usual, "MaxTTL": most });
             let code = |result: Result<(), Unfit>| result.err().map(|unfit| unfit.code);
             let wrong = |code| (!is_good).then_some(code);
-            assert_eq!(code(cache_policy(&said)), wrong("InvalidArgument"), "{said}");
+            let of_policy = code(check_change(Kind::CachePolicy, &said));
+            assert_eq!(of_policy, wrong("InvalidArgument"), "{said}");
             let mut config = least();
             let behavior = &mut config["DefaultCacheBehavior"];
             behavior.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
-            // There may be more to say of it.
-            let told =
-                |config: &Value| code(check(config)).filter(|code| *code == "InvalidTTLOrder");
             // Beside a policy they mean nothing.
-            assert_eq!(told(&config), None, "{said}");
+            assert_eq!(code(check_change(Kind::Distribution, &config)), None, "{said}");
             config["DefaultCacheBehavior"]["CachePolicyId"] = "".into();
-            assert_eq!(told(&config), wrong("InvalidTTLOrder"), "{said}");
+            let of_behavior = code(check_change(Kind::Distribution, &config));
+            assert_eq!(of_behavior, wrong("InvalidTTLOrder"), "{said}");
         }
     }
 

@@ -20,7 +20,7 @@ use super::tree;
 use super::views::{self, Keeper, Paging, Shown, View, When};
 use super::xml::{Fault, Said};
 use crate::cache::invalidations::{Matcher, Severity};
-use crate::cloudfront::strict::{is, texts};
+use crate::cloudfront::strict::{check_change, is, texts};
 use crate::cloudfront::{defaults, live, model, trust};
 use crate::control::Control;
 use crate::distribution::site::Site;
@@ -369,6 +369,7 @@ impl Control {
         site: &Site,
         documents: &Documents,
     ) -> Result<(), Fault> {
+        check_change(kind, &document.config)?;
         let view = self.view(site, documents);
         for (of, id, place) in live::named(kind, &document.config) {
             let is_there = match of {
