@@ -81,7 +81,7 @@ pub enum Answer {
     Anew,
 }
 
-/// Says what a routed request wants.
+/// Says what a routed request wants; `now` is by the system's clock, as those have it who sign.
 #[inline]
 pub fn wants(routed: &Routed<'_>, now: Timestamp) -> CacheIntent {
     intent(routed, replaces(routed, now))

@@ -149,7 +149,7 @@ impl Edge {
             let head = request.head();
             access::route(&running.site, &head, request.arrived_at).map(|routed| Decided {
                 route: routed.route,
-                wants: ask::wants(&routed, request.arrived_at),
+                wants: ask::wants(&routed, self.clock.wall(request.arrived_at)),
                 found: None,
                 spoken: None,
             })

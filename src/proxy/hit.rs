@@ -105,7 +105,7 @@ pub fn hit<'s>(
         Ok(routed) => routed,
         Err(refusal) => return Err(Declined(Some(Err(refusal)))),
     };
-    let wants = ask::wants(&routed, now);
+    let wants = ask::wants(&routed, edge.clock.wall(now));
     let route = routed.route;
     let declined = |found| Declined(Some(Ok(Decided { route, wants, found, spoken: None })));
     if may_look(edge, running, &routed, wants, now).is_none() {

@@ -5,8 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use foreshore::access::Replaces;
 use foreshore::base::secret::Secret;
+use foreshore::clock::Clock;
+use foreshore::config::{self, MissingCertificates};
 use foreshore::crypto::sigv4::{self, Credentials, PathForm, Scope, Signed};
+use foreshore::message::key::InvalidationNumber;
+use foreshore::message::request::ViewerRequest;
+use foreshore::proxy;
+use foreshore::proxy::hit::{Declined, hit};
+use foreshore::semantics::fields::FieldSection;
 use foreshore::semantics::time::Timestamp;
 
 use super::support::edge::plain;
@@ -107,6 +115,44 @@ fn a_stage_is_flushed_by_keys_that_may() {
     assert!(edge.log().contains("restapis/a1b2c3/stages/prod"), "an audit line");
     let (status, _) = edge.admin_with("DELETE", prod, "", "");
     assert_eq!(status, 403);
+}
+
+// An edge that was started while the machine's clock was an hour behind.
+#[test]
+fn a_signature_is_judged_by_the_clock_of_the_system_as_it_is_now() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), SECRET).unwrap();
+    let file = folder.path().join("edge.toml");
+    std::fs::write(&file, plain(([127, 0, 0, 1], 1).into(), KEYS) + RULE).unwrap();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let right = Timestamp(u64::try_from(since.as_millis()).unwrap());
+    let behind = Timestamp(right.0 - 3_600_000);
+    let site = config::load(&file, behind, MissingCertificates::Done).ok().unwrap().site;
+    let edge = proxy::Edge::new(site, "behind".into(), Clock::starting_at(behind));
+    let replaces = || {
+        let now = edge.clock.now();
+        let request = || {
+            let mut fields = FieldSection::new();
+            let lines = signed(("AKIDEXAMPLE", "execute-api"), ("GET", "h.test", "/a"), &[], b"");
+            for line in lines.iter().map(String::as_str).chain([ANEW]) {
+                let (name, value) = line.split_once(": ").unwrap();
+                fields.append(&name.to_ascii_lowercase(), value);
+            }
+            let request = ViewerRequest::get("http://h.test/a").with_fields(fields);
+            request.with_arrival(now, InvalidationNumber(0))
+        };
+        let (running, asked) = (edge.running(), request());
+        let (head, mut key) = (asked.head(), Vec::new());
+        let step = hit(&edge, &running, &head, &mut key, now);
+        // Serving takes what the hit step has decided, or decides itself.
+        [step.err().unwrap(), Declined::default()].map(|declined| {
+            let begun = edge.begin(edge.running(), request(), declined);
+            begun.ok().expect("a route").wants.replaces
+        })
+    };
+    assert!(replaces().iter().all(|replaces| matches!(replaces, Replaces::MayNot(_))));
+    assert!(edge.clock.note(right).is_some());
+    assert_eq!(replaces(), [Replaces::Yes; 2]);
 }
 
 const ANEW: &str = "Cache-Control: max-age=0";
